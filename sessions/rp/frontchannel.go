@@ -1,0 +1,115 @@
+package rp
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"curfew/events"
+	"curfew/sessions"
+)
+
+// maxSid is far more than the sid of any OP known has, in bytes.
+const maxSid = 1024
+
+// framed is what a front-channel logout is answered with. It is seen by nobody: the
+// OP has it in a frame.
+const framed = "<!doctype html>\n<html lang=\"en\"><title>Signed out</title></html>\n"
+
+// FrontchannelLogout ends the sessions of one of the OP's (GET), which has a
+// browser ask for it by a frame in its own sign-out page (OpenID Connect
+// Front-Channel Logout 1.0 section 2). It goes by the parameter sid, not by the
+// browser's cookie, which most browsers do not send from a frame. The parameter
+// iss may be missing where there is one OP: Entra ID sends none.
+//
+// Nothing proves that the OP asks: whoever knows a sid can end its sessions. A
+// sid that no session bears, as far as this replica knows, goes into the log as
+// well: its login may be on its way, or this replica behind. But it does so only
+// as often as the client's Strangers allow, so that nobody can fill the log.
+func (p *Party) FrontchannelLogout(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		w.Header().Set("Allow", http.MethodGet)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	fence, f := p.endFramed(r)
+	if f != nil {
+		p.refuse(w, r, f)
+		return
+	}
+	h := w.Header()
+	h.Set(HeaderFence, fence.String())
+	h.Set("Cache-Control", "no-cache, no-store")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	// No frame-ancestors: any page may frame this one, which has nothing in it.
+	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'")
+	// That the browser is gone is its own affair.
+	_, _ = w.Write([]byte(framed))
+}
+
+func (p *Party) endFramed(r *http.Request) (sessions.Fence, *fault) {
+	c, sid, err := p.readFramed(r.URL.RawQuery)
+	if err != nil {
+		return sessions.Pending, &fault{FrontchannelInvalid, err}
+	}
+	issuer, now := c.Provider.Issuer, p.Now()
+	ids, err := p.Rows.OfSid(issuer, sid)
+	if err != nil {
+		return sessions.Pending, &fault{LogUnavailable, err}
+	}
+	if !slices.ContainsFunc(ids, p.stands) && (c.Strangers == nil || !c.Strangers.AllowN(now, 1)) {
+		return sessions.Pending, faultf(TooMany, "too many front-channel logouts for sids that no session bears")
+	}
+	fence, err := p.Logouts.Receive(r.Context(), events.LogoutReceived{
+		Issuer: issuer, Sid: sid, JTI: rand.Text(), IssuedAt: now.UTC(), Reason: events.SignedOut,
+	})
+	if err != nil {
+		return sessions.Pending, &fault{LogUnavailable, err}
+	}
+	p.Logger.InfoContext(r.Context(), "signed out in a frame of the OP's", "issuer", issuer, "sid", printable(sid), "fence", fence.String())
+	return fence, nil
+}
+
+// stands reports whether a session does, as far as this replica knows.
+func (p *Party) stands(id events.SessionID) bool {
+	_, verdict := p.Registry.Get(id, p.Now())
+	return verdict == sessions.Alive
+}
+
+var (
+	errFramedTwice = errors.New("front-channel logout: iss or sid is there twice")
+	errLongSid     = fmt.Errorf("front-channel logout: the sid is longer than %d bytes", maxSid)
+	errNoSid       = errors.New("front-channel logout: there is no sid: have the OP send it (frontchannel_logout_session_required)")
+	errNoIss       = errors.New("front-channel logout: there is no iss, and several OPs that it may be from")
+	errOtherIss    = errors.New("front-channel logout: iss is none of the configured issuers")
+)
+
+func (p *Party) readFramed(query string) (c *Client, sid string, err error) {
+	asked, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, "", err
+	}
+	issuer, sid := asked.Get("iss"), asked.Get("sid")
+	c = p.Clients[0]
+	if issuer != "" {
+		c = p.client(issuer)
+	}
+	switch {
+	case len(asked["iss"]) > 1 || len(asked["sid"]) > 1:
+		return nil, "", errFramedTwice
+	case sid == "":
+		return nil, "", errNoSid
+	case len(sid) > maxSid:
+		return nil, "", errLongSid
+	case issuer == "" && len(p.Clients) > 1:
+		return nil, "", errNoIss
+	case c == nil:
+		return nil, "", errOtherIss
+	}
+	return c, sid, nil
+}
