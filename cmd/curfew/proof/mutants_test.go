@@ -79,7 +79,8 @@ var mutants = []mutant{
 	}},
 }
 
-// rounds is how often a mutant is given the chance to do wrong.
+// rounds is how often people and faults go on at most: for a mutant to do wrong,
+// and in a run in which too little happened.
 const rounds = 12
 
 func TestJudgeFindsEachMutantOut(t *testing.T) {

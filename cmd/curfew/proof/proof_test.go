@@ -3,6 +3,7 @@ package proof
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -40,6 +41,9 @@ func TestPromises(t *testing.T) {
 	}
 	h := newHouse(t, s)
 	found := h.run(t)
+	if tame := h.tame(); tame != "" {
+		t.Errorf("too tame a run: %s", tame)
+	}
 	for i, v := range found {
 		if i < 10 {
 			t.Error(v)
@@ -48,7 +52,9 @@ func TestPromises(t *testing.T) {
 	if len(found) > 0 {
 		t.Errorf("%d promises broken, replay the dice with -seed=%d", len(found), seed)
 	}
-	h.tame(t)
+	if h.tally().faults[noStrace] > 0 && os.Getenv("CI") == "true" {
+		t.Error("strace is missing: disks were not slowed")
+	}
 	report := h.report(found)
 	t.Log("\n" + report)
 	if *reportFlag != "" {
@@ -58,9 +64,19 @@ func TestPromises(t *testing.T) {
 	}
 }
 
-// run is a run from beginning to end. It returns what was found.
+// run is a run from beginning to end. It returns what was found. Where the
+// faults left people no time to do enough, they get more of it.
 func (h *house) run(t *testing.T) []violation {
-	found := append(h.round(t), h.owed(t)...)
+	found := h.round(t)
+	for n := 1; n < rounds && len(found) == 0; n++ {
+		tame := h.tame()
+		if tame == "" {
+			break
+		}
+		t.Logf("too tame a run so far: %s", tame)
+		found = h.round(t)
+	}
+	found = append(found, h.owed(t)...)
 	h.closeDown(t)
 	return found
 }
@@ -122,21 +138,23 @@ func (h *house) lastLook(t *testing.T) (last []check) {
 	return last
 }
 
-// tame fails a run in which too little happened to prove anything.
-func (h *house) tame(t *testing.T) {
+// tame says of what too little happened to prove anything, or nothing.
+func (h *house) tame() string {
 	sum, least := h.tally(), int(h.length/(10*time.Second))
-	for what, n := range map[string]int{
-		"logins": len(h.history.logins), "people let in": sum.letIn, "people refused": sum.refused,
-		"logouts complete": sum.complete, "faults": len(h.history.faults), "refreshes": sum.refreshed,
-	} {
+	var few []string
+	need := func(what string, n, least int) {
 		if n < least {
-			t.Errorf("too tame a run: %d %s", n, what)
+			few = append(few, fmt.Sprintf("%s: %d", what, n))
 		}
 	}
-	if h.wipeEvery > 0 && sum.faults[lossOfLog] < int(h.length/h.wipeEvery)/2 {
-		t.Errorf("too tame a run: the log was lost %d times", sum.faults[lossOfLog])
+	need("sign-ins", len(h.history.logins), least)
+	need("people let in", sum.letIn, least)
+	need("people refused", sum.refused, least)
+	need("logouts complete", sum.complete, least)
+	need("faults", len(h.history.faults), least)
+	need("refreshes", sum.refreshed, least)
+	if h.wipeEvery > 0 {
+		need(lossOfLog, sum.faults[lossOfLog], int(h.length/h.wipeEvery)/2)
 	}
-	if sum.faults[noStrace] > 0 && os.Getenv("CI") == "true" {
-		t.Error("strace is missing: disks were not slowed")
-	}
+	return strings.Join(few, ", ")
 }

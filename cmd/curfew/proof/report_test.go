@@ -83,7 +83,7 @@ func (h *house) report(found []violation) string {
 		fmt.Fprintf(&b, "| %s | "+format+" |\n", append([]any{what}, args...)...)
 	}
 	b.WriteString("# A run of the proof\n\nWhat `make soak` wrote. What it is, and what the promises are: [guarantees](guarantees.md).\n\n")
-	fmt.Fprintf(&b, "%s, %d people at it for %s, three brokers, %s.\n\n", h, h.workers, h.length, h.history.began.UTC().Format("2006-01-02"))
+	fmt.Fprintf(&b, "%s, %d people at it for %s, three brokers, %s.\n\n", h, h.workers, time.Duration(h.people.runs)*h.length, h.history.began.UTC().Format("2006-01-02"))
 	b.WriteString("| | |\n|---|---|\n")
 	row("promises broken", "**%d**", len(found))
 	row("worst time from a complete answer to the last that was let in", "%s", late.overdue)
