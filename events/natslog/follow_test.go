@@ -111,9 +111,10 @@ func TestStreamRemade(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), streamName); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), log.config.streamConfig()); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the stream is made anew", func() bool {
+		_, err := js.CreateStream(t.Context(), log.config.streamConfig())
+		return err == nil
+	})
 	var f follower
 	if _, _, err := f.consumer(t.Context(), s); !errors.Is(err, errResume) {
 		t.Errorf("got %v", err)
