@@ -13,7 +13,8 @@ import (
 // Shelf is where an Ender finds sessions on disk.
 type Shelf interface {
 	// Named lists the sessions that bear the names a tombstone bears, at least:
-	// whether it covers them is asked afterwards.
+	// whether it covers them is asked afterwards. It is not asked about a logout
+	// of all.
 	Named(Tombstone) ([]events.SessionID, error)
 	// Private opens what is sealed for a session.
 	Private(events.SessionID) (Private, error)
@@ -86,6 +87,10 @@ func (e *Ender) Run(ctx context.Context) error {
 }
 
 func (e *Ender) strike(ctx context.Context, t Tombstone) error {
+	if t.NamesAll() {
+		now := e.Stored.earlier(e.Now())
+		return e.endAll(ctx, e.Registry.Due(now, t.Stored.Time().Add(time.Millisecond)))
+	}
 	ids, err := e.Shelf.Named(t)
 	if err != nil {
 		return err

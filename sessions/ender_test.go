@@ -198,6 +198,28 @@ func TestReceiverEndsAtOnceWhatALogoutCovers(t *testing.T) {
 	})
 }
 
+// A logout of all has no names by which a shelf could find whom it covers.
+func TestReceiverEndsAtOnceAllOfAnIssuer(t *testing.T) {
+	inHouse(t, sessions.Policy{}, func(h *house, rooms []*room) {
+		defer run(h.t, rooms...)()
+		h.signIn("u1", "s1", time.Hour, rooms...)
+		h.signIn("u2", "", time.Hour, rooms...)
+		for _, r := range rooms {
+			r.shelf.found = nil
+		}
+		synctest.Wait()
+		h.append(events.LogoutReceived{
+			Issuer: provider, All: true, JTI: events.NewID(), IssuedAt: time.Now(), Until: time.Now(), Reason: events.Admin, Replica: "b",
+		})
+		later := h.signIn("u3", "s3", time.Hour, rooms...)
+		synctest.Wait()
+		ends := h.ends()
+		if _, ended := ends[later]; ended || len(ends) != 2 {
+			h.t.Errorf("ends are %v", ends)
+		}
+	})
+}
+
 func TestOthersFinishWhatADeadReplicaBegan(t *testing.T) {
 	inHouse(t, sessions.Policy{}, func(h *house, rooms []*room) {
 		defer run(h.t, rooms[0], rooms[2])()

@@ -28,7 +28,7 @@ func newForesight() foresight {
 // names are the keys under which a session is found that the tombstone covers.
 func (t Tombstone) names() []Key {
 	switch {
-	case t.Sid.IsZero() && t.Sub.IsZero():
+	case t.NamesAll():
 		return []Key{t.Issuer}
 	case t.Sid.IsZero():
 		return []Key{t.Sub}

@@ -38,9 +38,16 @@ func (r *Registry) standing(row Row, now Instant) Verdict {
 	if row.Ended != 0 || r.tombstones.cover(row) {
 		return row.over(now)
 	}
-	switch {
-	case r.strange(row):
+	if r.strange(row) {
 		return Unknown
+	}
+	return r.lapsed(row, now)
+}
+
+// lapsed is the verdict on a session by time alone: whose time is up has an end,
+// though its issuer counts no more.
+func (r *Registry) lapsed(row Row, now Instant) Verdict {
+	switch {
 	case now >= row.Expires:
 		return Expired
 	case r.policy.UntilAccess && !row.Renewable && row.Access != 0 && now >= row.Access:

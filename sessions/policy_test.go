@@ -2,6 +2,9 @@ package sessions
 
 import (
 	"testing"
+	"time"
+
+	"curfew/events"
 )
 
 // A provider that was taken out of the configuration has nobody let in any more:
@@ -29,6 +32,24 @@ func TestIssuersOfThePolicy(t *testing.T) {
 	}
 	r := registryOf(Policy{Issuers: []string{"https://other.example"}}, at(12, signIn(nil)), at(13, ended(idOf(1), "signed_out")))
 	expect(t, "one that has ended", verdictOf(r, after(120)), Ended)
+}
+
+// Who listens for its end is told when its time is up, as of any other.
+func TestSessionOfAnotherIssuerHasItsEnd(t *testing.T) {
+	p := newPast(Policy{Issuers: []string{"https://other.example"}, Idle: time.Minute})
+	id := p.signIn("u1", "s1", p.at, time.Hour)
+	if due := p.Due(p.now, p.now); len(due) != 0 {
+		t.Errorf("before its time: %v", due)
+	}
+	for _, tt := range []struct {
+		after time.Duration
+		want  events.Reason
+	}{{time.Minute, events.Idle}, {time.Hour, events.Expired}} {
+		now := p.now.Add(tt.after)
+		if due := p.Due(now, now); len(due) != 1 || due[0].Session != id || due[0].Reason != tt.want {
+			t.Errorf("after %s: %v", tt.after, due)
+		}
+	}
 }
 
 func TestIssuerOf(t *testing.T) {

@@ -164,6 +164,9 @@ type Tombstone struct {
 // Reason is what the covered sessions end for.
 func (t Tombstone) Reason() events.Reason { return t.why.reason() }
 
+// NamesAll reports whether the logout is of all that the issuer has.
+func (t Tombstone) NamesAll() bool { return t.Sid.IsZero() && t.Sub.IsZero() }
+
 // Covers reports whether the logout ends the session.
 //
 // Only what began before the logout reached the log is covered, by place in
@@ -177,7 +180,7 @@ func (t Tombstone) Covers(r Row) bool {
 		return false
 	}
 	switch {
-	case t.Sid.IsZero() && t.Sub.IsZero():
+	case t.NamesAll():
 		return true
 	case t.Sid.IsZero() || r.Sid.IsZero():
 		return !t.Sub.IsZero() && r.Sub == t.Sub && r.Authenticated <= t.bound()

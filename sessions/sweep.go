@@ -57,7 +57,7 @@ func (r *Registry) overdue(id events.SessionID, row Row, now, settled Instant) (
 	if t, covered := r.tombstones.covering(row); covered {
 		return Due{Session: id, Reason: t.Reason()}, row.Started < t.Position && t.Stored < settled
 	}
-	switch r.standing(row, now) {
+	switch r.lapsed(row, now) {
 	case Expired:
 		return Due{id, events.Expired, row.Newest()}, true
 	case Idle:

@@ -91,7 +91,7 @@ func newGraveyard() graveyard {
 
 func (g *graveyard) add(t Tombstone) {
 	switch {
-	case t.Sid.IsZero() && t.Sub.IsZero():
+	case t.NamesAll():
 		addTo(g.byIssuer, t.Issuer, t)
 	case t.Sid.IsZero():
 		addTo(g.bySub, t.Sub, t)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"slices"
 	"sync"
 
@@ -79,16 +80,20 @@ func (r *rows) Private(id events.SessionID) (sessions.Private, error) {
 }
 
 // Named lists the sessions with the names of a logout that this replica has
-// received. A logout of all names none: its sessions are found by the sweep.
+// received: those of its sid, and those of its sub, by which it finds the ones that
+// have no sid.
 func (r *rows) Named(t sessions.Tombstone) ([]events.SessionID, error) {
-	switch {
-	case !t.Sid.IsZero():
-		return r.BySid(t.Sid)
-	case !t.Sub.IsZero():
-		return r.BySub(t.Sub)
-	default:
-		return nil, nil
+	var bySid, bySub []events.SessionID
+	var err error
+	if !t.Sid.IsZero() {
+		bySid, err = r.BySid(t.Sid)
 	}
+	if err == nil && !t.Sub.IsZero() {
+		bySub, err = r.BySub(t.Sub)
+	}
+	ids := slices.Concat(bySid, bySub)
+	slices.SortFunc(ids, func(a, b events.SessionID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(ids), err
 }
 
 // OfSid lists the sessions of one of an OP's, and OfSub those of one of its users:
