@@ -305,11 +305,18 @@ func AskedPage(get func(header string) string) string {
 	if page := get("X-Original-URL"); page != "" {
 		return shortened(page)
 	}
-	proto, host, uri := get("X-Forwarded-Proto"), get("X-Forwarded-Host"), get("X-Forwarded-Uri")
+	proto, host, uri := outermost(get("X-Forwarded-Proto")), outermost(get("X-Forwarded-Host")), get("X-Forwarded-Uri")
 	if proto == "" || host == "" || !strings.HasPrefix(uri, "/") {
 		return ""
 	}
 	return shortened(proto + "://" + host + uri)
+}
+
+// outermost is the first of what each proxy of several has added to: what the
+// browser spoke to.
+func outermost(list string) string {
+	first, _, _ := strings.Cut(list, ",")
+	return strings.TrimSpace(first)
 }
 
 // shortened is a page that fits, or its origin's root.

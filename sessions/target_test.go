@@ -140,6 +140,8 @@ func TestAskedPage(t *testing.T) {
 		{"", "https", "b.example.com", "", ""},
 		{"", "https", "b.example.com", "@evil.com/", ""},
 		{"", "", "b.example.com", "/y", ""},
+		{"", "https, http", "b.example.com, inner:8080", "/y?a=1,2", "https://b.example.com/y?a=1,2"},
+		{"", " ,http", "b.example.com", "/y", ""},
 		{"", "https", "", "/y", ""},
 		{"https://a.example.com/x?" + long, "", "", "", "https://a.example.com/x"},
 		{"https://a.example.com?" + long, "", "", "", "https://a.example.com"},

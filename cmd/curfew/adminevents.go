@@ -60,6 +60,9 @@ func (api *adminAPI) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	s := &stream{w: w, control: http.NewResponseController(w), pattern: pattern, now: api.now}
 	s.open()
+	if r.Method == http.MethodHead {
+		return nil
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(api.leaving, cancel)()

@@ -138,6 +138,18 @@ func TestStreamsThatCannotBeginAreProblems(t *testing.T) {
 	}
 }
 
+// What asks for the header alone must not have its connection taken up.
+func TestHeadOfTheStreamEnds(t *testing.T) {
+	h := newAppHouse(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	w := httptest.NewRecorder()
+	err := h.api.events(w, httptest.NewRequestWithContext(ctx, http.MethodHead, "/v1/events", nil))
+	if err != nil || ctx.Err() != nil || w.Code != http.StatusOK || w.Header().Get("Content-Type") != "text/event-stream" {
+		t.Errorf("got %d %v, %v, %v", w.Code, w.Header(), err, ctx.Err())
+	}
+}
+
 // The server's deadlines are for answers that end.
 func TestAStreamOutlivesTheDeadlines(t *testing.T) {
 	h := newAppHouse(t)

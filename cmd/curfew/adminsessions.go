@@ -36,6 +36,8 @@ type sessionPage struct {
 	Sessions []sessionView `json:"sessions"`
 	// Next is what to give as after for the next page; null on the last.
 	Next *events.SessionID `json:"next"`
+	// Behind says that the replica may have yet to hear of some, and of ends.
+	Behind bool `json:"behind,omitempty"`
 }
 
 const (
@@ -61,7 +63,7 @@ func (api *adminAPI) list(w http.ResponseWriter, r *http.Request) error {
 			return problemf(http.StatusBadRequest, "after is %q, want the last id of the page before", text)
 		}
 	}
-	page := sessionPage{Sessions: []sessionView{}}
+	page := sessionPage{Sessions: []sessionView{}, Behind: !api.lease.Fresh()}
 	for id, err := range api.matching(query.Get("sub"), query.Get("sid")).ids(after, limit) {
 		if err != nil {
 			return err

@@ -161,6 +161,10 @@ func TestIdsAreNotDeniedByAReplicaThatIsBehind(t *testing.T) {
 	if p := problemOf(err); p.Status != http.StatusServiceUnavailable {
 		t.Errorf("got %v, want 503", err)
 	}
+	w := httptest.NewRecorder()
+	if err := h.api.list(w, httptest.NewRequest(http.MethodGet, "/v1/sessions", nil)); err != nil || !strings.Contains(w.Body.String(), `"behind":true`) {
+		t.Errorf("the list is %s, %v", w.Body, err)
+	}
 }
 
 // What the log has yet to take has effect here, and shows.

@@ -194,6 +194,9 @@ func (c *config) checkAdmin(faults *configError) {
 	if c.adminToken == "" && c.adminListen != "" && !isLocalListener(c.adminListen) && !faults.has("CURFEW_ADMIN_TOKEN") {
 		faults.add("CURFEW_ADMIN_TOKEN", fmt.Errorf("is required when the admin listener is on %s, not on loopback or a Unix socket", c.adminListen))
 	}
+	if c.adminListen != "" && c.adminListen == c.listen && !strings.HasSuffix(c.listen, ":0") {
+		faults.add("CURFEW_ADMIN_LISTEN", fmt.Errorf("%q is CURFEW_LISTEN's too: each needs an address of its own", c.adminListen))
+	}
 }
 
 func symmetric(alg string) bool { return strings.HasPrefix(alg, "HS") }

@@ -46,6 +46,9 @@ func (a *App) follow(ctx context.Context) error {
 func (a *App) followOn(ctx context.Context) decision {
 	if standing := a.standing(resuming, nil); standing.mark != (events.Mark{}) {
 		if err := a.askLog(ctx, &standing); err != nil {
+			if ctx.Err() != nil {
+				return decision{}
+			}
 			return a.meet(a.standing(following, err))
 		}
 		if d := a.meet(standing); d.remedy != goOn {

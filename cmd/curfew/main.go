@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -67,7 +68,7 @@ and ends sessions on every replica when the provider's logout token arrives.`,
 		return exitOK
 	}
 	// An error of this package says already who speaks.
-	fmt.Fprintf(stderr, "curfew: %s\n", strings.TrimPrefix(err.Error(), "curfew: "))
+	fmt.Fprintf(stderr, "curfew: %s%s\n", settingOf(err), strings.TrimPrefix(err.Error(), "curfew: "))
 	if !started {
 		fmt.Fprintf(stderr, "Run '%s --help' to see what there is.\n", cmd.CommandPath())
 		return exitUsage
@@ -76,6 +77,26 @@ and ends sessions on every replica when the provider's logout token arrives.`,
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// settingOf is what an operator changes about a log that is refused, to stand in
+// front of what is wrong with it; empty where err is about something else.
+func settingOf(err error) string {
+	if _, version := errors.AsType[*natslog.VersionError](err); version {
+		return "CURFEW_NATS_URL: "
+	}
+	if _, taken := errors.AsType[*natslog.TakenError](err); taken {
+		return "CURFEW_NATS_STREAM: "
+	}
+	unfit, settings := errors.AsType[*natslog.SettingsError](err)
+	switch {
+	case !settings:
+		return ""
+	case slices.ContainsFunc(unfit.Wrong, func(s natslog.Setting) bool { return s.Name == "max_age" }):
+		return "CURFEW_NATS_STREAM (and CURFEW_SESSION_LIFETIME, of which max_age is an hour more): "
+	default:
+		return "CURFEW_NATS_STREAM: "
+	}
 }
 
 // isConfiguration reports whether err is the operator's to mend before curfew

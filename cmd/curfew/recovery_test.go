@@ -40,6 +40,21 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
+// A stop while the log is away is no trouble.
+func TestStopWhileTheLogIsAway(t *testing.T) {
+	r := newRuin(t)
+	r.opened()
+	r.enter("ada")
+	r.stop()
+	r.stopBroker()
+	r.open()
+	eventually(t, "it serves", func() bool { return strings.Contains(r.said.String(), "serving") })
+	r.stop()
+	if said := r.said.String(); strings.Contains(said, `"ERROR"`) {
+		t.Error(said)
+	}
+}
+
 const (
 	in  = http.StatusOK
 	out = http.StatusUnauthorized

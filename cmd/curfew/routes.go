@@ -151,6 +151,9 @@ func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 		if trouble != nil {
 			state.Reason += ": " + trouble.String()
 		}
+		if err := a.log.Reachable(); err != nil {
+			state.Reason += ": " + err.Error()
+		}
 		if state.Outbox > 0 {
 			state.Reason += fmt.Sprintf("; logouts wait for the log to take them: %d", state.Outbox)
 		}
@@ -169,7 +172,7 @@ func (a *App) servers() [2]*webServer {
 			Handler:           handler,
 			ReadHeaderTimeout: 10 * time.Second,
 			ReadTimeout:       30 * time.Second,
-			WriteTimeout:      60 * time.Second,
+			WriteTimeout:      a.config.logoutWait + time.Minute,
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    64 << 10,
 			ErrorLog:          slog.NewLogLogger(a.logger.Handler(), slog.LevelWarn),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -104,7 +105,7 @@ func (a *App) checkProviders(ctx context.Context) error {
 	for i, err := range found {
 		switch {
 		case isConfiguration(err):
-			wrong = append(wrong, err)
+			wrong = append(wrong, fmt.Errorf("%s: %w", a.config.providers[i].in("OIDC_ENDPOINT"), err))
 		case err != nil && ctx.Err() == nil:
 			a.logger.WarnContext(ctx, "the provider does not answer: nobody can sign in there until it does",
 				"issuer", a.clients[i].Provider.Issuer, "error", err)

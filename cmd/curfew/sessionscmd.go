@@ -87,7 +87,7 @@ func (c *adminClient) list(ctx context.Context, query url.Values, limit int) (se
 			return all, err
 		}
 		all.Sessions = append(all.Sessions, page.Sessions...)
-		all.Next = page.Next
+		all.Next, all.Behind = page.Next, all.Behind || page.Behind
 		if page.Next == nil || limit > 0 && len(all.Sessions) >= limit {
 			return all, nil
 		}
@@ -109,6 +109,9 @@ func printSessions(out, notes io.Writer, page sessionPage) error {
 	}
 	if page.Next != nil {
 		fmt.Fprintln(notes, "There are more: --limit 0 lists all.")
+	}
+	if page.Behind {
+		fmt.Fprintln(notes, "The replica is behind the log: sessions may be missing, and ends. `curfew replicas` says how far.")
 	}
 	return nil
 }

@@ -9,10 +9,12 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"curfew/events"
 	"curfew/sessions"
@@ -119,6 +121,7 @@ func parseWebURL(text string) (*url.URL, error) {
 }
 
 func isLoopback(host string) bool {
+	host = strings.ToLower(host)
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
 	}
@@ -126,12 +129,26 @@ func isLoopback(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
+// prefix takes a path that stands in URLs, patterns and cookies as it is. The
+// root is none: the application is there.
 func prefix(c *config, text string) error {
-	text = strings.TrimSuffix(text, "/")
-	if !strings.HasPrefix(text, "/") || strings.ContainsAny(text, "?#%{} \\") || strings.Contains(text, "//") {
+	trimmed := strings.TrimSuffix(text, "/")
+	plain := strings.IndexFunc(trimmed, func(r rune) bool {
+		return !strings.ContainsRune("/-._~", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) < 0
+	if !plain || !strings.HasPrefix(trimmed, "/") || path.Clean(trimmed) != trimmed {
 		return fmt.Errorf("%q is no path like /auth", text)
 	}
-	c.prefix = text
+	c.prefix = trimmed
+	return nil
+}
+
+// adminToken takes what comes out of a header as it went in.
+func adminToken(c *config, text string) error {
+	if strings.TrimSpace(text) != text || strings.ContainsFunc(text, unicode.IsControl) {
+		return errors.New("has white space around it, or a control character in it, which no header carries")
+	}
+	c.adminToken = text
 	return nil
 }
 
@@ -270,7 +287,11 @@ func replicaName(c *config, text string) error {
 
 func natsURL(c *config, text string) error {
 	var faults []error
-	for _, part := range splitList(text) {
+	servers := splitList(text)
+	if len(servers) == 0 {
+		return fmt.Errorf("%q names no server: leave it out to have the log in this process", text)
+	}
+	for _, part := range servers {
 		u, err := url.Parse(part)
 		if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
 			faults = append(faults, fmt.Errorf("%q is no URL like nats://nats.example.com:4222", redactedURL(part)))

@@ -77,7 +77,7 @@ func serviceSettings() []setting {
 			set: listener(func(c *config) *string { return &c.listen })},
 		{name: "CURFEW_ADMIN_LISTEN", value: "127.0.0.1:4181", help: "listener for health, metrics and administration",
 			set: listener(func(c *config) *string { return &c.adminListen })},
-		{name: "CURFEW_ADMIN_TOKEN", secret: true, set: text(func(c *config) *string { return &c.adminToken }),
+		{name: "CURFEW_ADMIN_TOKEN", secret: true, set: adminToken,
 			help: "required when the admin listener is not on loopback or a Unix socket"},
 		{name: "CURFEW_DATA", value: "./curfew-data", help: "folder for the store, the embedded log and the replica's name",
 			set: dataFolder},

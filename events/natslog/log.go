@@ -1,12 +1,15 @@
 package natslog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,12 +24,14 @@ type Log struct {
 	config   Config
 	embedded *embedded // nil if the server is elsewhere
 	had      bool      // Run's own: whether there has been a session
+	dialer   dialer
 
 	mu      sync.Mutex
 	conn    *nats.Conn // nil until Run
 	link    link       // until the next disconnect
 	current *session   // nil while there is none
 	fault   error      // what no waiting cures
+	why     error      // what the connection or the last check of the stream failed for; nil with a session
 	changed chan struct{}
 }
 
@@ -151,6 +156,7 @@ func (l *Log) Run(ctx context.Context) error {
 		}
 		if err != nil && ctx.Err() == nil {
 			l.config.Logger.Warn("log unavailable", "stream", l.config.Stream, "cause", err)
+			l.failed(err)
 			pause(ctx, delay)
 			delay = min(2*delay, maxRetryWait)
 			l.elsewhere(conn, link)
@@ -186,6 +192,7 @@ func (l *Log) connect() (*nats.Conn, error) {
 		nats.ConnectHandler(func(*nats.Conn) { l.connected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { l.connected() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
+		nats.SetCustomDialer(&l.dialer),
 		nats.ErrorHandler(l.asyncError),
 	)...)
 	if err != nil {
@@ -206,13 +213,14 @@ func (l *Log) disconnected(err error) {
 	}
 	l.change(func() {
 		l.link.end()
-		l.link, l.current = newLink(context.Background()), nil
+		l.link, l.current, l.why = newLink(context.Background()), nil, err
 	})
 }
 
 // asyncError hears of what no call returns, such as a right that is missing.
 func (l *Log) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	l.config.Logger.Warn("log connection", "cause", err)
+	l.failed(err)
 }
 
 // change changes the state and wakes those who wait for a change.
@@ -272,10 +280,24 @@ func (l *Log) check(ctx context.Context, conn *nats.Conn, link link) error {
 	s := &session{link: newLink(link.over), js: js, conn: conn, stream: l.config.Stream, id: identity(info)}
 	l.change(func() {
 		if s.over.Err() == nil { // else the connection broke meanwhile
-			l.current = s
+			l.current, l.why = s, nil
 		}
 	})
 	return nil
+}
+
+// failed keeps why there is no session, for those who ask. It wakes nobody.
+func (l *Log) failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.why = err
+}
+
+// Reachable returns nil while there is a stream that has been found fit, or else
+// why there is none, an error that is ErrUnavailable. It asks nobody.
+func (l *Log) Reachable() error {
+	_, err := l.now()
+	return err
 }
 
 // pause waits, but not beyond ctx.
@@ -323,12 +345,39 @@ func (l *Log) now() (*session, error) {
 	case l.fault != nil:
 		return nil, fmt.Errorf("%w: %w", events.ErrUnavailable, l.fault)
 	case l.conn != nil && l.conn.IsConnected():
-		return nil, fmt.Errorf("%w: connected, but the stream is yet to be found fit", events.ErrUnavailable)
-	case l.conn != nil && l.conn.LastError() != nil:
-		return nil, fmt.Errorf("%w: %w", events.ErrUnavailable, l.conn.LastError())
+		return nil, because("connected, but the stream is yet to be found fit", l.why)
+	case l.conn != nil:
+		return nil, because("not connected", cmp.Or(l.conn.LastError(), l.dialer.why(), l.why))
 	default:
-		return nil, fmt.Errorf("%w: not connected", events.ErrUnavailable)
+		return nil, because("not connected", nil)
 	}
+}
+
+// dialer keeps what the last try to reach a server failed for: nats.go says so to
+// nobody.
+type dialer struct{ failed atomic.Pointer[net.OpError] }
+
+// Dial is called by nats.go, with locks of its own held.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, address, dialTimeout)
+	failure, _ := errors.AsType[*net.OpError](err)
+	d.failed.Store(failure)
+	return conn, err
+}
+
+func (d *dialer) why() error {
+	if failure := d.failed.Load(); failure != nil {
+		return failure
+	}
+	return nil
+}
+
+// because is ErrUnavailable, with its cause where that is known.
+func because(what string, cause error) error {
+	if cause == nil {
+		return fmt.Errorf("%w: %s", events.ErrUnavailable, what)
+	}
+	return fmt.Errorf("%w: %s: %w", events.ErrUnavailable, what, cause)
 }
 
 // Close ends the connection, and the embedded server if there is one.

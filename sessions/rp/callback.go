@@ -13,6 +13,9 @@ import (
 // Callback takes the OP's answer to a login (GET) and finishes it: the user is
 // signed in and goes on to the page they wanted, or is told what went wrong.
 func (p *Party) Callback(w http.ResponseWriter, r *http.Request) {
+	if onlyGet(w, r) {
+		return
+	}
 	if f := p.finish(w, r); f != nil {
 		p.refuse(w, r, f)
 	}

@@ -16,7 +16,11 @@ import (
 func TestSignIn(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		b := newBrowser()
-		b.get(w.a.Callback, w.begin(b, w.a, "?rd=/docs%3Fa%3Db"),
+		back := w.begin(b, w.a, "?rd=/docs%3Fa%3Db")
+		if a := b.do(w.a.Callback, http.MethodHead, back); a.StatusCode != http.StatusMethodNotAllowed || a.Header.Get("Allow") != http.MethodGet {
+			t.Errorf("HEAD: %d %v", a.StatusCode, a.Header)
+		}
+		b.get(w.a.Callback, back,
 			"User-Agent", "Browser\x01 1\xff", "X-Forwarded-For", "192.0.2.7, 10.0.0.1").
 			want(t, http.StatusFound, "https://app.example.com/docs?a=b")
 		cookie := b.cookies["__Host-curfew"]

@@ -30,9 +30,7 @@ const framed = "<!doctype html>\n<html lang=\"en\"><title>Signed out</title></ht
 // well: its login may be on its way, or this replica behind. But it does so only
 // as often as the client's Strangers allow, so that nobody can fill the log.
 func (p *Party) FrontchannelLogout(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodHead {
-		w.Header().Set("Allow", http.MethodGet)
-		w.WriteHeader(http.StatusMethodNotAllowed)
+	if onlyGet(w, r) {
 		return
 	}
 	fence, f := p.endFramed(r)
@@ -50,6 +48,17 @@ func (p *Party) FrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'")
 	// That the browser is gone is its own affair.
 	_, _ = w.Write([]byte(framed))
+}
+
+// onlyGet refuses a HEAD, which http.ServeMux takes for a GET, where a GET does
+// more than answer. It reports whether it has.
+func onlyGet(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodHead {
+		return false
+	}
+	w.Header().Set("Allow", http.MethodGet)
+	w.WriteHeader(http.StatusMethodNotAllowed)
+	return true
 }
 
 func (p *Party) endFramed(r *http.Request) (sessions.Fence, *fault) {

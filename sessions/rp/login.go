@@ -110,7 +110,12 @@ func (p *Party) choices(target string) []pages.Choice {
 func (p *Party) target(r *http.Request) (target string, named bool, err error) {
 	asked := sessions.AskedPage(r.Header.Get)
 	named = asked == ""
-	query := r.URL.Query()
+	// A semicolon parts nothing (URL Standard section 5.1): net/url would drop what
+	// has one in it.
+	query, err := url.ParseQuery(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"))
+	if err != nil {
+		return "", named, err
+	}
 	for _, name := range []string{"url", "next", "rd"} {
 		if value := query.Get(name); value != "" {
 			asked, named = value, true

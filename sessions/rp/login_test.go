@@ -68,6 +68,8 @@ func TestLoginTarget(t *testing.T) {
 		{"?url=/docs", nil, "https://app.example.com/docs"},
 		{"?url=/c&next=/b&rd=/a", nil, "https://app.example.com/a"},
 		{"?rd=https://a.example.net/x", nil, "https://a.example.net/x"},
+		{"?rd=/x;y=1", nil, "https://app.example.com/x;y=1"},
+		{"?rd=/x%zz", nil, ""},
 		{"?rd=https://evil.com/", nil, ""},
 		{"?rd=//evil.com/", nil, ""},
 		{"?rd=/%5Cevil.com/", nil, ""},
