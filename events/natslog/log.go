@@ -359,7 +359,8 @@ type dialer struct{ failed atomic.Pointer[net.OpError] }
 
 // Dial is called by nats.go, with locks of its own held.
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	conn, err := net.DialTimeout(network, address, dialTimeout)
+	way := net.Dialer{Timeout: dialTimeout}
+	conn, err := way.DialContext(context.Background(), network, address)
 	failure, _ := errors.AsType[*net.OpError](err)
 	d.failed.Store(failure)
 	return conn, err
