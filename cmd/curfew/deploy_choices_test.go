@@ -55,6 +55,7 @@ func TestDeployNginxChoices(t *testing.T) {
 			t.Errorf("%s: answered %d %q, want %d %q", c.path, resp.StatusCode, got, c.status, c.reason)
 		}
 	}
+	g.refusesInAPage("/admin/x?y=1", noor)
 	planted := http.Header{}
 	for _, name := range identity() {
 		planted[name] = []string{"planted"}
@@ -100,6 +101,27 @@ func TestDeployCaddyChoices(t *testing.T) {
 		}
 		return resp.StatusCode == http.StatusForbidden && resp.Header.Get(guard.HeaderReason) == "group"
 	})
+	// Caddy passes the stale one over for a second from here on.
+	eventually(t, "the stale one is passed over", func() bool {
+		resp, _ := g.send(g.request(http.MethodGet, "/", noor, nil, nil))
+		return resp.StatusCode == http.StatusServiceUnavailable
+	})
+	g.refusesInAPage("/x?y=1", noor)
+}
+
+// refusesInAPage wants who is not in the group to be told so, in their language and
+// ours.
+func (g *guarded) refusesInAPage(path string, who *http.Cookie) {
+	g.t.Helper()
+	for language, says := range map[string]string{"en": "none of the groups", "de-AT": "keiner der Gruppen"} {
+		resp, body := g.send(g.request(http.MethodGet, path, who, http.Header{
+			"Sec-Fetch-Mode": {"navigate"}, "Accept": {"text/html"}, "Accept-Language": {language},
+		}, nil))
+		if resp.StatusCode != http.StatusForbidden || !strings.Contains(body, says) || resp.Header.Get("Content-Security-Policy") == "" ||
+			!slices.Equal(resp.Header.Values(guard.HeaderReason), []string{"group"}) || !slices.Equal(resp.Header.Values("Cache-Control"), []string{"no-store"}) {
+			g.t.Errorf("%s: answered %d %v\n%s", language, resp.StatusCode, resp.Header, body)
+		}
+	}
 }
 
 // adrift is the address of a further replica, which has no log and so knows

@@ -91,7 +91,7 @@ func TestDeployTraefikStructure(t *testing.T) {
 		}
 	}
 	wantSame(t, "authResponseHeaders", ask.AuthResponseHeaders, identity())
-	wantSame(t, "authRequestHeaders", ask.AuthRequestHeaders, []string{"Cookie", "Accept", "Sec-Fetch-Mode", "X-Requested-With"})
+	wantSame(t, "authRequestHeaders", ask.AuthRequestHeaders, []string{"Cookie", "Accept", "Sec-Fetch-Mode", "X-Requested-With", "Accept-Language"})
 	if ask.Address != "http://127.0.0.1:4180/auth/forward" {
 		t.Errorf("the question goes to %s", ask.Address)
 	}
@@ -188,7 +188,12 @@ func TestDeployEnvoyStructure(t *testing.T) {
 	told := at(t, ask, "http_service", "authorization_response", "allowed_upstream_headers", "patterns")
 	wantSame(t, "headers from the guard", each(t, told, "exact"), identity())
 	wantSame(t, "headers to the guard", each(t, at(t, ask, "allowed_headers", "patterns"), "exact"),
-		[]string{"Cookie", "Accept", "Sec-Fetch-Mode", "X-Requested-With", "X-Original-URL"})
+		[]string{"Cookie", "Accept", "Accept-Language", "Sec-Fetch-Mode", "X-Requested-With", "X-Original-URL"})
+	back := at(t, ask, "http_service", "authorization_response", "allowed_client_headers", "patterns")
+	wantSame(t, "headers to the client", each(t, back, "exact"), []string{
+		"Location", "Cache-Control", "Retry-After", "Content-Type", "Content-Language", "Content-Security-Policy",
+		"Referrer-Policy", "Vary", "X-Content-Type-Options", "X-Curfew-Reason",
+	})
 	routes := at(t, manager, "route_config", "virtual_hosts", 0, "routes")
 	for _, fact := range []struct {
 		path []any

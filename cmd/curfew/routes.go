@@ -35,6 +35,7 @@ func (a *App) routes() []route {
 		{"GET /frontchannel-logout", "frontchannel-logout", http.HandlerFunc(a.party.FrontchannelLogout)},
 		{"/backchannel-logout", "backchannel-logout", a.logoutTo},
 		{"/forward", "forward", http.HandlerFunc(a.guard.Forward)},
+		{"GET /forbidden", "forbidden", http.HandlerFunc(a.guard.Forbidden)},
 		{"GET /session", "session", http.HandlerFunc(a.guard.Session)},
 		{"GET /session/events", "session-events", http.HandlerFunc(a.guard.SessionEvents)},
 		{"GET " + a.pages.StylePath(), "style", http.HandlerFunc(a.pages.ServeStyle)},

@@ -59,6 +59,20 @@ type Refresher interface {
 	Want(events.SessionID, sessions.Row, time.Time)
 }
 
+// Pages tell a person what went wrong.
+type Pages interface {
+	// Problem answers under a status with the text that code has.
+	Problem(w http.ResponseWriter, r *http.Request, status int, code, reference string)
+}
+
+// The codes of what the guard tells a person.
+const (
+	// CodeGroup is for who is signed in, and not in the group that is asked for.
+	CodeGroup = "group_needed"
+	// CodeUnsure is for everybody at a replica that is stale.
+	CodeUnsure = "unsure"
+)
+
 // Guard answers for one replica. Its exported fields must all be set and not be
 // changed once it is used; New does the rest. The zero value lets nobody in.
 type Guard struct {
@@ -68,6 +82,7 @@ type Guard struct {
 	Toucher   Toucher
 	Refresher Refresher
 	Signer    sessions.Signer
+	Pages     Pages
 	// CookieName is the session cookie's name.
 	CookieName string
 	// LoginURL is where Forward sends people who have no session, an absolute

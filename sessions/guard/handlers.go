@@ -38,16 +38,31 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) {
 }
 
 // Forward answers Traefik and Caddy. It is Check, but a browser that loads a
-// page without a session is sent to sign in, and from there back to that page:
-// these two proxies hand the answer on to the browser as it is.
+// page without a session is sent to sign in, and from there back to that page,
+// and one that is refused otherwise is told so in a page: these two proxies hand
+// the answer on to the browser as it is.
 func (g *Guard) Forward(w http.ResponseWriter, r *http.Request) {
 	found := g.judge(r)
 	answerWith(w.Header(), found)
-	if found.status == http.StatusUnauthorized && pageLoad(r) {
-		w.Header().Set("Location", g.loginFor(sessions.AskedPage(r.Header.Get)))
-		found.status = http.StatusFound
+	if found.status == http.StatusOK || !pageLoad(r) {
+		w.WriteHeader(found.status)
+		return
 	}
-	w.WriteHeader(found.status)
+	switch found.status {
+	case http.StatusForbidden:
+		g.Pages.Problem(w, r, found.status, CodeGroup, "")
+	case http.StatusServiceUnavailable:
+		g.Pages.Problem(w, r, found.status, CodeUnsure, "")
+	default:
+		w.Header().Set("Location", g.loginFor(sessions.AskedPage(r.Header.Get)))
+		w.WriteHeader(http.StatusFound)
+	}
+}
+
+// Forbidden is the page that Forward shows to who is not in the group that is
+// asked for, for a proxy that makes an answer of its own of the guard's.
+func (g *Guard) Forbidden(w http.ResponseWriter, r *http.Request) {
+	g.Pages.Problem(w, r, http.StatusForbidden, CodeGroup, "")
 }
 
 // Session answers an application or a page that asks who is signed in, in JSON.

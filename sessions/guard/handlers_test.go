@@ -56,6 +56,38 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// People are told why they may not pass; a program has its status.
+func TestForwardTellsPeople(t *testing.T) {
+	h := newHouse(t)
+	cookie := h.encode(h.signIn(sessions.Identity{Username: "ada", Groups: []string{"staff"}}))
+	for _, c := range []struct {
+		name, cookie, query string
+		stale               bool
+		status              int
+		says                string
+	}{
+		{"another group", cookie, "?groups=admins", false, 403, CodeGroup},
+		{"stale", cookie, "", true, 503, CodeUnsure},
+		{"stale and nobody", "", "", true, 503, CodeUnsure},
+		{"let in", cookie, "?groups=staff", false, 200, ""},
+	} {
+		h.lease.stale.Store(c.stale)
+		person := h.ask(h.Forward, "/auth/forward"+c.query, c.cookie, "Sec-Fetch-Mode", "navigate")
+		program := h.ask(h.Forward, "/auth/forward"+c.query, c.cookie, "Sec-Fetch-Mode", "cors")
+		if person.Code != c.status || person.Body.String() != c.says || program.Code != c.status || program.Body.Len() != 0 {
+			t.Errorf("%s: a person got %d %q, a program %d %q", c.name, person.Code, person.Body, program.Code, program.Body)
+		}
+		for _, name := range []string{HeaderReason, "Retry-After", "Cache-Control", "X-Auth-Request-User"} {
+			if got, want := person.Header().Get(name), program.Header().Get(name); got != want {
+				t.Errorf("%s: a person got %s %q, a program %q", c.name, name, got, want)
+			}
+		}
+	}
+	if w := h.ask(h.Forbidden, "/auth/forbidden", ""); w.Code != http.StatusForbidden || w.Body.String() != CodeGroup {
+		t.Errorf("the page alone: %d %q", w.Code, w.Body)
+	}
+}
+
 func TestSessionSaysWhoItIs(t *testing.T) {
 	h := newHouse(t)
 	ticket := h.signIn(sessions.Identity{Username: "ada", Email: "ada@example.com"})

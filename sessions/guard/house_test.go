@@ -75,6 +75,14 @@ func (t *touched) Touch(id events.SessionID, _ sessions.Row, _ time.Time) { *t =
 // Want remembers which sessions may want a refresh.
 func (t *touched) Want(id events.SessionID, _ sessions.Row, _ time.Time) { *t = append(*t, id) }
 
+// told are pages that say nothing but what they are about.
+type told struct{}
+
+func (told) Problem(w http.ResponseWriter, _ *http.Request, status int, code, _ string) {
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(code))
+}
+
 // house is a guard with what it needs.
 type house struct {
 	*Guard
@@ -97,6 +105,7 @@ func newHouse(t testing.TB) *house {
 		Toucher:    &h.used,
 		Refresher:  &h.spent,
 		Signer:     hmacSigner("k"),
+		Pages:      told{},
 		CookieName: "curfew",
 		LoginURL:   "https://app.example.com/auth/login",
 		Now:        func() time.Time { return h.now },

@@ -24,6 +24,7 @@ const (
 	stepHome step = iota
 	stepLogin
 	stepLogout
+	stepAgain
 )
 
 // steps has every code that Problem has a text for.
@@ -45,6 +46,8 @@ var steps = map[string]step{
 	"token_invalid":        stepLogin,
 	"userinfo_mismatch":    stepLogin,
 	"log_unavailable":      stepHome,
+	"group_needed":         stepLogout,
+	"unsure":               stepAgain,
 }
 
 // Codes lists the codes that Problem has a text for, sorted.

@@ -97,6 +97,8 @@ func (p *Pages) link(next step) string {
 		return p.prefix + "/login"
 	case stepLogout:
 		return p.prefix + "/logout"
+	case stepAgain:
+		return "" // the page's own address, whatever it is
 	default:
 		return "/"
 	}

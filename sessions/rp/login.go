@@ -143,7 +143,7 @@ func (p *Party) isOwn(target string) bool {
 	}
 	page, below := strings.CutPrefix(u.Path, p.Prefix)
 	page = strings.TrimSuffix(page, "/")
-	own := []string{"/login", "/callback", "/logout", "/signed-out", "/backchannel-logout", "/frontchannel-logout", "/check", "/forward"}
+	own := []string{"/login", "/callback", "/logout", "/signed-out", "/backchannel-logout", "/frontchannel-logout", "/check", "/forward", "/forbidden"}
 	return below && (slices.Contains(own, page) || strings.HasPrefix(page, "/callback/"))
 }
 
