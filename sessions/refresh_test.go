@@ -2,6 +2,7 @@ package sessions_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -46,6 +47,33 @@ func TestRefreshOnceAcrossReplicas(t *testing.T) {
 		}
 		s.want(id, sessions.Alive, s.op.calls[s.op.asked()-1].Add(time.Second+s.op.life), true)
 	})
+}
+
+// Whoever leads the stream may have had a wrong clock, for a record or more. No
+// token is shown twice for that, during or after it, nor is a refresh given up.
+func TestRefreshOnceThoughTheLogsClockIsSet(t *testing.T) {
+	for _, by := range []time.Duration{time.Minute, time.Hour, -time.Minute, -time.Hour} {
+		for _, before := range []time.Duration{time.Minute, time.Second, -time.Second} {
+			t.Run(fmt.Sprint(by, " ", before), func(t *testing.T) {
+				onStreet(t, func(t *testing.T, s *street) {
+					s.op.slow = 2 * time.Second
+					id := s.signIn()
+					s.checks(id, fresh-before, 50*time.Millisecond)
+					s.ahead.Store(int64(by))
+					s.checks(id, 500*time.Millisecond, 50*time.Millisecond)
+					s.append(events.Alive{Replica: "x", Instance: "x1", Lease: 15_000}, events.Always())
+					s.ahead.Store(0)
+					s.checks(id, max(before, 0)+20*time.Second, 50*time.Millisecond)
+					s.wantAsked(1)
+					s.checks(id, 2*time.Hour, time.Second)
+					if got := s.op.asked(); got < 10 {
+						t.Errorf("asked %d times in two hours", got)
+					}
+					s.want(id, sessions.Alive, s.op.calls[s.op.asked()-1].Add(2*time.Second+s.op.life), true)
+				})
+			})
+		}
+	}
 }
 
 func TestRefreshOfATokenThatHasEnded(t *testing.T) {

@@ -47,14 +47,21 @@ func (r *Refresher) end(ctx context.Context, c *taken) error {
 	}, r.Replica, now))
 }
 
-// post keeps an event safe until the log has it. Where the disk does not take
-// it, the log still may.
+// post keeps an event safe until the log has it, or never will. Where the disk
+// does not take it, the log still may.
 func (r *Refresher) post(ctx context.Context, event events.Event) error {
 	unkept := r.Outbox.Put(event)
-	if err := r.Deliver(ctx, event); err != nil {
+	err := r.Deliver(ctx, event)
+	if err != nil && !pointless(err) {
 		return errors.Join(unkept, err)
 	}
-	return errors.Join(unkept, r.Outbox.Drop(event.ID))
+	return errors.Join(unkept, err, r.Outbox.Drop(event.ID))
+}
+
+// pointless reports whether an answer need not be kept for another try: the log
+// has forgotten whose it is, or takes nothing so large.
+func pointless(err error) bool {
+	return errors.Is(err, errForgotten) || errors.Is(err, events.ErrTooLarge)
 }
 
 // Resume delivers the OP's answers that are on this disk since an earlier life
@@ -69,8 +76,8 @@ func (r *Refresher) Resume(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil || errors.Is(err, errForgotten) {
-			err = r.Outbox.Drop(event.ID)
+		if err == nil || pointless(err) {
+			err = errors.Join(err, r.Outbox.Drop(event.ID))
 		}
 		if err != nil {
 			r.Logger.WarnContext(ctx, "answer of the OP not written down", "event", event.ID, "error", err)

@@ -169,13 +169,15 @@ type street struct {
 	nodes []*node
 	began time.Time
 	fail  atomic.Pointer[func(events.Event) memlog.Fault]
+	ahead atomic.Int64 // of the log's clock, in nanoseconds
 }
 
 // onStreet runs a test in a bubble of synthetic time.
 func onStreet(t *testing.T, test func(t *testing.T, s *street)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		s := &street{t: t, ctx: ctx, log: memlog.New(time.Now), began: time.Now()}
+		s := &street{t: t, ctx: ctx, began: time.Now()}
+		s.log = memlog.New(func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) })
 		s.log.Fail = func(event events.Event) memlog.Fault {
 			if fail := s.fail.Load(); fail != nil {
 				return (*fail)(event)

@@ -160,8 +160,12 @@ func (a *App) listen(ctx context.Context) error {
 }
 
 // sweep forgets what can matter no more, once a minute of the log's own time, so
-// that replicas which have come equally far have forgotten the same.
+// that replicas which have come equally far have forgotten the same. A clock of the
+// log's that is ahead of ours may be the wrong one, and forgets nothing more.
 func (a *App) sweep(stored time.Time) error {
+	if now := timeOfDay(); now.Before(stored) {
+		stored = now
+	}
 	minute := stored.Truncate(time.Minute)
 	if !minute.After(a.swept) {
 		return nil

@@ -30,6 +30,8 @@ const (
 	// Refused: the event is not taken and never will be. The error does not
 	// wrap events.ErrUnavailable.
 	Refused
+	// TooLarge: as Refused, and the error wraps events.ErrTooLarge.
+	TooLarge
 	// Unavailable: the event is not taken, and nobody says so. The error wraps
 	// events.ErrUnavailable.
 	Unavailable
@@ -106,6 +108,8 @@ func (l *Log) Append(ctx context.Context, event events.Event, when events.Condit
 	switch {
 	case fault == Refused:
 		return 0, ErrRefused
+	case fault == TooLarge:
+		return 0, fmt.Errorf("memlog: append: %w", events.ErrTooLarge)
 	case fault == Unavailable, l.stopped:
 		return 0, errUnavailable("append")
 	}

@@ -23,6 +23,7 @@ func TestFaults(t *testing.T) {
 		unavailable bool
 	}{
 		{Refused, false, false},
+		{TooLarge, false, false},
 		{Unavailable, false, true},
 		{AnswerLost, true, true},
 	}
