@@ -124,4 +124,7 @@ func TestScope(t *testing.T) {
 			t.Errorf("%s: IfLast asks for %d on %s", name, last, subject)
 		}
 	}
+	if subject, last, asked := IfLast(7).Scope(facts["alive"]); subject != facts["alive"].Subject() || last != 7 || !asked {
+		t.Errorf("alive: IfLast asks for %d on %s", last, subject)
+	}
 }

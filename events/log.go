@@ -53,8 +53,8 @@ func Always() Condition { return Condition{} }
 func IfFirst() Condition { return Condition{kind: ifFirst} }
 
 // IfLast asks that the newest event about the fact's session be the one at
-// last; zero asks that there be none. Only facts about a session may be
-// appended so.
+// last, or of a heartbeat the newest of its replica's; zero asks that there be
+// none. No other facts may be appended so.
 func IfLast(last Position) Condition { return Condition{kind: ifLast, last: last} }
 
 // Scope is the subject over which the condition on an append of fact is
@@ -65,15 +65,15 @@ func (c Condition) Scope(fact Fact) (subject string, last Position, asked bool) 
 	case ifFirst:
 		return fact.Subject(), 0, true
 	case ifLast:
-		return sessionScope(fact), c.last, true
+		return lastScope(fact), c.last, true
 	default:
 		return "", 0, false
 	}
 }
 
-// sessionScope panics on a fact that is not about a session: no input can
-// lead there, only a caller that pairs the wrong fact with IfLast.
-func sessionScope(fact Fact) string {
+// lastScope panics on a fact that is neither about a session nor a heartbeat: no
+// input can lead there, only a caller that pairs the wrong fact with IfLast.
+func lastScope(fact Fact) string {
 	switch fact := fact.(type) {
 	case Started:
 		return SessionScope(fact.Session)
@@ -85,8 +85,10 @@ func sessionScope(fact Fact) string {
 		return SessionScope(fact.Session)
 	case Ended:
 		return SessionScope(fact.Session)
+	case Alive:
+		return fact.Subject()
 	default:
-		panic(fmt.Sprintf("events: IfLast on %T, which is not about a session", fact))
+		panic(fmt.Sprintf("events: IfLast on %T, which is neither about a session nor a heartbeat", fact))
 	}
 }
 

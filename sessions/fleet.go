@@ -243,6 +243,22 @@ func (p *peer) remaining(clock Clock) time.Duration {
 	return p.Lease + p.Lease/rate - clock.elapsed(p.received)
 }
 
+// Namesake returns another process of a replica's name that may still be letting
+// people in, and false if there is none. Those whose instances are given are known
+// to be gone. The log keeps one heartbeat of each name: who sends one in the place
+// of such a process's keeps newcomers from ever hearing of it.
+func (f *Fleet) Namesake(replica string, gone []string) (Peer, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for instance, p := range f.peers {
+		left := p.remaining(f.Clock)
+		if p.Replica == replica && !p.Left && left > 0 && !slices.Contains(gone, instance) {
+			return Peer{p.Member, left}, true
+		}
+	}
+	return Peer{}, false
+}
+
 // Peer is another replica as it stands now.
 type Peer struct {
 	Member

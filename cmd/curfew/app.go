@@ -57,6 +57,17 @@ type App struct {
 	swept     time.Time // of the log's clock; touched by follow alone
 	// trouble is why the log cannot be applied, or not kept; nil while it can.
 	trouble atomic.Pointer[decision]
+	// met is how far the fleet has heard the log.
+	met atomic.Pointer[events.Mark]
+	// before are the instances that this data folder was in use by: it is by one
+	// at a time, so they are gone.
+	before []string
+	// beaten is where the newest heartbeat of this replica's name is, as far as it
+	// is known; touched by beat alone.
+	beaten events.Position
+	// rival is another instance of this replica's name that is waited for; nil if
+	// there is none.
+	rival atomic.Pointer[string]
 
 	public, admin net.Listener
 }
@@ -75,7 +86,7 @@ func newApp(ctx context.Context, c config, logger *slog.Logger) (*App, error) {
 	a.client = &http.Client{Timeout: 10 * time.Second}
 	a.clients = a.newClients()
 	for _, step := range []func(context.Context) error{
-		a.checkProviders, a.openData, a.openOutbox, a.openLog, a.wireSessions, a.wireProviders, a.openListeners,
+		a.checkProviders, a.openData, a.openOutbox, a.moveIn, a.openLog, a.wireSessions, a.wireProviders, a.openListeners,
 	} {
 		if err := step(ctx); err != nil {
 			return a, err
@@ -189,7 +200,9 @@ func (a *App) load() error {
 		}
 		return a.refused(openingStore, path, a.startOver(d))
 	}
-	a.registry.LoadMark(a.store.Mark())
+	mark := a.store.Mark()
+	a.registry.LoadMark(mark)
+	a.met.Store(&mark)
 	a.restore(false)
 	return nil
 }

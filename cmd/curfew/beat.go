@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"curfew/events"
+	"curfew/sessions"
 )
 
 // beat appends a heartbeat every third of the lease. One that comes back through
 // the log renews it. While logouts wait that the log has not taken, none is
 // sent: so the log has them before anything by which this replica could count as
 // fresh, and it has applied them by then. Nor is one sent before the log has
-// been applied to its end: see Registry.AwaitEnd.
+// been applied to its end: see Registry.AwaitEnd. And none while another process
+// of this replica's name may be letting people in: see Fleet.Namesake.
 func (a *App) beat(ctx context.Context) error {
 	third := a.config.maxStaleness / 3
 	for {
@@ -49,6 +51,10 @@ func (a *App) beatOnce(ctx context.Context, patience time.Duration) error {
 	if err := a.registry.AwaitEnd(ctx); err != nil {
 		return fmt.Errorf("curfew: heartbeat: the log's end is not reached: %w: %w", events.ErrUnavailable, err)
 	}
+	met := a.met.Load()
+	if rival, found := a.fleet.Namesake(a.replica, a.before); found {
+		return a.standBack(ctx, rival)
+	}
 	applied := a.registry.Applied()
 	event := events.NewEvent(events.Alive{
 		Replica:  a.replica,
@@ -58,8 +64,30 @@ func (a *App) beatOnce(ctx context.Context, patience time.Duration) error {
 		Lease:    a.config.maxStaleness.Milliseconds(),
 	}, a.replica, timeOfDay())
 	a.lease.Sending(event.ID)
-	_, err := a.log.Append(ctx, event, events.Always())
+	position, err := a.log.Append(ctx, event, events.IfLast(a.beaten))
+	if conflict, beaten := errors.AsType[*events.ConflictError](err); beaten && met != nil && met.In(applied.Log) >= conflict.Last {
+		// Whoever sent that one was known when we looked for another of our name.
+		position, err = a.log.Append(ctx, event, events.IfLast(conflict.Last))
+	}
+	if conflict, beaten := errors.AsType[*events.ConflictError](err); beaten {
+		return fmt.Errorf("curfew: heartbeat: that at %d is yet to be applied: %w: %w", conflict.Last, events.ErrUnavailable, err)
+	}
+	if err == nil {
+		a.beaten = position
+		a.rival.Store(nil)
+	}
 	return err
+}
+
+// standBack says that another process goes by this replica's name: once, for as
+// long as it is the same.
+func (a *App) standBack(ctx context.Context, rival sessions.Peer) error {
+	if before := a.rival.Swap(&rival.Instance); before == nil || *before != rival.Instance {
+		a.logger.ErrorContext(ctx, "another process goes by this replica's name: this one lets nobody in while that may; if it is not going away, "+
+			"give each replica a name of its own (CURFEW_REPLICA) and a data folder of its own (CURFEW_DATA)",
+			"other_instance", rival.Instance, "at_most", rival.Remaining.Round(time.Millisecond))
+	}
+	return fmt.Errorf("curfew: heartbeat: instance %s goes by the name of %s: %w", rival.Instance, a.replica, events.ErrUnavailable)
 }
 
 // drainLast is for a replica that leaves, perhaps for good.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -101,19 +102,46 @@ func keep(path string, create func() string) (string, error) {
 		return "", err
 	}
 	made := create()
+	return made, replaceFile(path, made)
+}
+
+// replaceFile has a file hold a text: the whole of it, or what it held before.
+func replaceFile(path, text string) error {
 	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*")
 	if err != nil {
-		return "", err
+		return err
 	}
-	_, err = temporary.WriteString(made + "\n")
+	_, err = temporary.WriteString(text + "\n")
 	err = errors.Join(err, temporary.Sync(), temporary.Close())
 	if err == nil {
 		err = os.Rename(temporary.Name(), path)
 	}
 	if err != nil {
-		return "", errors.Join(err, os.Remove(temporary.Name()))
+		return errors.Join(err, os.Remove(temporary.Name()))
 	}
-	return made, nil
+	return nil
+}
+
+// maxBefore is how many instances a data folder remembers: those of so many starts
+// of which none has lasted for a lease.
+const maxBefore = 16
+
+// moveIn finds out which instances used the data folder before this one, which
+// has locked it by now, and adds itself. A folder that cannot say so has this
+// replica wait for the last one's lease.
+func (a *App) moveIn(context.Context) error {
+	path := filepath.Join(a.config.data, "instances")
+	content, err := os.ReadFile(path)
+	if err == nil {
+		a.before = strings.Fields(string(content))
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = replaceFile(path, strings.Join(append([]string{a.instance}, a.before[:min(len(a.before), maxBefore-1)]...), "\n"))
+	}
+	if err != nil {
+		a.logger.Warn("who has used the data folder is not known or not kept: after a start this replica waits until the last one's lease is over", "error", err)
+	}
+	return nil
 }
 
 // warnOfOpen tells an operator what in the data folder others on this machine

@@ -93,6 +93,7 @@ func (a *App) apply(batch events.Batch) error {
 			a.fleet.Hear(*change.Member)
 		}
 	}
+	a.met.Store(&events.Mark{Log: batch.Log, At: batch.Position})
 	a.store.Hear(batch.Stored)
 	err := a.store.Commit(changes, events.Mark{Log: batch.Log, At: batch.Position})
 	if err == nil {

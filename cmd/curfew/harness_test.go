@@ -259,14 +259,16 @@ func (s *site) start(name string, env ...string) *replica {
 // ready waits until the replica can let people in.
 func (r *replica) ready() {
 	r.t.Helper()
-	eventually(r.t, r.name+" is ready", func() bool {
-		resp, err := http.Get(r.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+	eventually(r.t, r.name+" is ready", r.isReady)
+}
+
+func (r *replica) isReady() bool {
+	resp, err := http.Get(r.admin + "/readyz")
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // eventually polls, as one does from outside a process.

@@ -23,7 +23,7 @@ func (a *App) newRefresher() *sessions.Refresher {
 
 func (a *App) newGuard() *guard.Guard {
 	g := guard.New(guard.Guard{
-		Registry: a.registry, Lease: a.lease, Rows: a.rows, Toucher: a.toucher, Refresher: a.refresher, Signer: a.ring, Pages: a.pages,
+		Registry: a.registry, Lease: a.lease, Log: a.log, Rows: a.rows, Toucher: a.toucher, Refresher: a.refresher, Signer: a.ring, Pages: a.pages,
 		CookieName: a.config.cookieName(), LoginURL: a.config.endpoint("/login").String(),
 		Now: timeOfDay, Deadline: deadline, Logger: a.logger,
 	})

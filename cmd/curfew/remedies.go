@@ -97,6 +97,7 @@ func (a *App) startOver(d decision) error {
 	}
 	a.rows.settle()
 	a.swept = time.Time{}
+	a.met.Store(nil)
 	a.registry.Reset(a.store.Hasher())
 	lost := d.name == logMadeAnew.name || d.name == logAnother.name || d.name == logRolledBack.name
 	a.restore(lost)

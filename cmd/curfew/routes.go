@@ -155,6 +155,9 @@ func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 		if err := a.log.Reachable(); err != nil {
 			state.Reason += ": " + err.Error()
 		}
+		if rival := a.rival.Load(); rival != nil {
+			state.Reason += ": another process goes by this replica's name, instance " + *rival
+		}
 		if state.Outbox > 0 {
 			state.Reason += fmt.Sprintf("; logouts wait for the log to take them: %d", state.Outbox)
 		}

@@ -75,6 +75,10 @@ func testConditions(t *testing.T, h Harness) {
 		{"IfFirst of the same logout", logout("1"), events.IfFirst(), 0, logout("1").Fact.Subject(), 6},
 		{"Always on a subject that has one", alive("a"), events.Always(), 7, "", 0},
 		{"Always again", alive("a"), events.Always(), 8, "", 0},
+		{"IfLast of a heartbeat", alive("a"), events.IfLast(8), 9, "", 0},
+		{"IfLast of one before it", alive("a"), events.IfLast(8), 0, alive("a").Fact.Subject(), 9},
+		{"IfLast of another's", alive("b"), events.IfLast(9), 0, alive("b").Fact.Subject(), 0},
+		{"IfLast of none there", alive("b"), events.IfLast(0), 10, "", 0},
 	}
 	for _, tt := range tests {
 		position, err := h.Log.Append(t.Context(), tt.event, tt.when)

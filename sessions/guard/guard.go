@@ -34,6 +34,8 @@ const (
 	// a replica that is behind makes a user who has just signed in wait.
 	maxWait    = 2 * time.Second
 	maxWaiters = 256
+	// maxAsk bounds the question to the log that follows on a wait in vain.
+	maxAsk = time.Second
 	// maxCookies is how many cookies of our name are looked at: a browser may
 	// hold one for the host and one for its domain.
 	maxCookies = 4
@@ -41,6 +43,12 @@ const (
 
 // Lease proves that this replica has missed no logout.
 type Lease interface{ Fresh() bool }
+
+// Log tells where the log ends. It is asked only about a session that has not come
+// in time.
+type Log interface {
+	Status(context.Context) (events.Status, error)
+}
 
 // Rows opens what is sealed for a session.
 type Rows interface {
@@ -78,6 +86,7 @@ const (
 type Guard struct {
 	Registry  *sessions.Registry
 	Lease     Lease
+	Log       Log
 	Rows      Rows
 	Toucher   Toucher
 	Refresher Refresher
@@ -181,7 +190,7 @@ func (g *Guard) open(ctx context.Context, value string) answer {
 	secret := ticket.Secret.Hash()
 	row, verdict := g.Registry.Look(ticket.Session, secret, g.Now())
 	if verdict == sessions.Unknown {
-		if g.behind(ticket.Mark) && signed() && !g.await(ctx, ticket.Mark) {
+		if g.behind(ticket.Mark) && signed() && !g.await(ctx, ticket.Mark) && !g.beyond(ctx, ticket.Mark) {
 			return refuse(http.StatusServiceUnavailable, reasonStale)
 		}
 		// Also where it has come that far in the meantime.
@@ -224,6 +233,16 @@ func (g *Guard) await(ctx context.Context, mark events.Mark) bool {
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	return g.Registry.Await(ctx, mark) == nil
+}
+
+// beyond reports whether the log ends before mark: it was rolled back, and a
+// session that was lost with its end will not come. Whoever has its cookie is to
+// sign in anew.
+func (g *Guard) beyond(ctx context.Context, mark events.Mark) bool {
+	ctx, cancel := context.WithTimeout(ctx, maxAsk)
+	defer cancel()
+	end, err := g.Log.Status(ctx)
+	return err == nil && end.ID == mark.Log && end.Last < mark.At
 }
 
 func reasonOf(verdict sessions.Verdict) string {

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
@@ -93,6 +94,7 @@ type house struct {
 	spent touched
 	at    events.Position
 	now   time.Time
+	ends  *events.Status // the log; nil while it does not answer
 }
 
 func newHouse(t testing.TB) *house {
@@ -101,6 +103,7 @@ func newHouse(t testing.TB) *house {
 	h.Guard = New(Guard{
 		Registry:   sessions.NewRegistry(sessions.NewHasher([32]byte{1}), sessions.Policy{}),
 		Lease:      h.lease,
+		Log:        h,
 		Rows:       h.rows,
 		Toucher:    &h.used,
 		Refresher:  &h.spent,
@@ -113,6 +116,14 @@ func newHouse(t testing.TB) *house {
 		Logger:     slog.New(slog.DiscardHandler),
 	})
 	return h
+}
+
+// Status is that of a log which ends where the house says, or does not answer.
+func (h *house) Status(context.Context) (events.Status, error) {
+	if h.ends == nil {
+		return events.Status{}, events.ErrUnavailable
+	}
+	return *h.ends, nil
 }
 
 func (h *house) apply(fact events.Fact) events.Position {

@@ -62,6 +62,32 @@ func TestWaitIsBoundedInTime(t *testing.T) {
 	})
 }
 
+// A log that was rolled back has lost sessions which people hold cookies of. They
+// are sent to sign in, and not told to wait for what will not come.
+func TestWaitForWhatTheLogHasLost(t *testing.T) {
+	another := events.LogID{9}
+	for name, tt := range map[string]struct {
+		ends   func(mark events.Mark) *events.Status
+		status int
+	}{
+		"it ends before":     {func(m events.Mark) *events.Status { return &events.Status{ID: m.Log, Last: m.At - 1} }, http.StatusUnauthorized},
+		"it has come so far": {func(m events.Mark) *events.Status { return &events.Status{ID: m.Log, Last: m.At} }, http.StatusServiceUnavailable},
+		"it is another":      {func(m events.Mark) *events.Status { return &events.Status{ID: another, Last: m.At - 1} }, http.StatusServiceUnavailable},
+		"it does not answer": {func(events.Mark) *events.Status { return nil }, http.StatusServiceUnavailable},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHouse(t)
+			h.apply(events.Left{Replica: "b", Instance: "i"})
+			_, ticket := h.prepare(sessions.Identity{Username: "ada"})
+			ticket.Mark.At += 100
+			h.ends = tt.ends(ticket.Mark)
+			if w := h.ask(h.Check, "/auth/check", h.encode(ticket)); w.Code != tt.status {
+				t.Errorf("%s: answered %d, want %d", name, w.Code, tt.status)
+			}
+		})
+	}
+}
+
 func TestWaitersAreBoundedInNumber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

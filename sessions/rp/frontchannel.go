@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
+	"time"
 
 	"curfew/events"
 	"curfew/sessions"
@@ -71,12 +71,16 @@ func (p *Party) endFramed(r *http.Request) (sessions.Fence, *fault) {
 	if err != nil {
 		return sessions.Pending, &fault{LogUnavailable, err}
 	}
-	if !slices.ContainsFunc(ids, p.stands) && (c.Strangers == nil || !c.Strangers.AllowN(now, 1)) {
+	logout := events.LogoutReceived{Issuer: issuer, Sid: sid, JTI: rand.Text(), IssuedAt: now.UTC(), Reason: events.SignedOut}
+	switch newest := p.newest(ids); {
+	case newest > 0:
+		// However often the end of these is asked for, before it has been applied
+		// here, it is one logout to the log, and takes one place in the outbox.
+		logout.JTI, logout.IssuedAt = fmt.Sprint("frontchannel:", newest), time.Time{}
+	case c.Strangers == nil || !c.Strangers.AllowN(now, 1):
 		return sessions.Pending, faultf(TooMany, "too many front-channel logouts for sids that no session bears")
 	}
-	fence, err := p.Logouts.Receive(r.Context(), events.LogoutReceived{
-		Issuer: issuer, Sid: sid, JTI: rand.Text(), IssuedAt: now.UTC(), Reason: events.SignedOut,
-	})
+	fence, err := p.Logouts.Receive(r.Context(), logout)
 	if err != nil {
 		return sessions.Pending, &fault{LogUnavailable, err}
 	}
@@ -84,10 +88,15 @@ func (p *Party) endFramed(r *http.Request) (sessions.Fence, *fault) {
 	return fence, nil
 }
 
-// stands reports whether a session does, as far as this replica knows.
-func (p *Party) stands(id events.SessionID) bool {
-	_, verdict := p.Registry.Get(id, p.Now())
-	return verdict == sessions.Alive
+// newest is where in the log the newest of those sessions began that stand, as far
+// as this replica knows; zero if none does.
+func (p *Party) newest(ids []events.SessionID) (newest events.Position) {
+	for _, id := range ids {
+		if row, verdict := p.Registry.Get(id, p.Now()); verdict == sessions.Alive {
+			newest = max(newest, row.Started)
+		}
+	}
+	return newest
 }
 
 var (

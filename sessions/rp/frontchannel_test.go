@@ -128,6 +128,41 @@ func TestStrangersSids(t *testing.T) {
 	})
 }
 
+// Whoever knows a sid may ask for its end as often as they like, before it has
+// been applied: that fills neither log nor outbox.
+func TestFramedLogoutsOfOneSidAreOne(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		inWorld(t, func(t *testing.T, w *world) {
+			kept := &letters{}
+			w.b.Logouts.Backlog = sessions.NewBacklog(w.log, w.b.Registry, kept)
+			b := newBrowser()
+			w.signIn(b, w.a)
+			synctest.Wait()
+			if down {
+				w.log.Stop()
+			}
+			release := w.b.hold()
+			for range 20 {
+				newBrowser().get(w.b.FrontchannelLogout, framed("sid", "sid-1"))
+			}
+			release()
+			if got := len(w.logouts()) + len(kept.all); got != 1 {
+				t.Errorf("log down %t: %d logouts in the log and the outbox", down, got)
+			}
+			if down {
+				return
+			}
+			again := newBrowser()
+			w.signIn(again, w.a)
+			synctest.Wait()
+			a := newBrowser().get(w.b.FrontchannelLogout, framed("sid", "sid-1"))
+			if got := w.a.verdict(t, again); a.StatusCode != http.StatusOK || got != sessions.Ended {
+				t.Errorf("of the same sid, signed in again: answered %d, verdict %v", a.StatusCode, got)
+			}
+		})
+	}
+}
+
 // A replica that is behind does not know whose sid it is, and ends the session all
 // the same. So does one that the log does not answer, for itself and for later.
 func TestFrontchannelLogoutWhereALogLags(t *testing.T) {

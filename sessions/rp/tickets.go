@@ -65,7 +65,7 @@ func (p *Party) known(r *http.Request) ([]ticket, *fault) {
 			continue
 		}
 		if p.isAhead(t.Mark) && t.signed() {
-			if err := p.Registry.Await(ctx, t.Mark); err != nil {
+			if err := p.Registry.Await(ctx, t.Mark); err != nil && !p.beyond(r.Context(), t.Mark) {
 				trouble = faultf(LogUnavailable, "this replica has not come to session %s yet: %w", t.Session, err)
 			}
 		}
@@ -84,6 +84,13 @@ func (p *Party) known(r *http.Request) ([]ticket, *fault) {
 		}
 	})
 	return all, trouble
+}
+
+// beyond reports whether the log ends before mark: it was rolled back, and the
+// session is lost.
+func (p *Party) beyond(ctx context.Context, mark events.Mark) bool {
+	end, err := p.position(ctx)
+	return err == nil && end.Log == mark.Log && end.At < mark.At
 }
 
 // isAhead reports whether this replica may still come to mark: one in another
