@@ -19,7 +19,9 @@ func TestTwoProcessesOfOneName(t *testing.T) {
 	first := h.replicas[1]
 	second := h.start(first.name, "CURFEW_DATA="+filepath.Join(t.TempDir(), "data"))
 	eventually(t, "the second says why it waits", func() bool { return strings.Contains(second.told("/readyz"), sharesName) })
-	for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(50 * time.Millisecond) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); time.Since(began) < 5*time.Second; <-tick.C {
 		if second.isReady() {
 			t.Fatal("the second lets people in beside the first")
 		}

@@ -3,6 +3,7 @@ package rp_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,20 @@ import (
 )
 
 const framedPage = "<!doctype html>\n<html lang=\"en\"><title>Signed out</title></html>\n"
+
+// letters keeps what the log does not take.
+type letters struct{ all []events.Event }
+
+// Put keeps no end a second time, as the store's outbox does not.
+func (l *letters) Put(e events.Event) error {
+	if !slices.ContainsFunc(l.all, func(kept events.Event) bool { return kept.Fact.Subject() == e.Fact.Subject() }) {
+		l.all = append(l.all, e)
+	}
+	return nil
+}
+
+func (l *letters) All() []events.Event    { return l.all }
+func (l *letters) DropAll([]string) error { return nil }
 
 func framed(query ...string) string {
 	values := url.Values{}

@@ -131,20 +131,6 @@ func (r *rows) of(is func(sessions.Private) bool) (ids []events.SessionID, err e
 	return ids, nil
 }
 
-// letters keeps what the log does not take.
-type letters struct{ all []events.Event }
-
-// Put keeps no end a second time, as the store's outbox does not.
-func (l *letters) Put(e events.Event) error {
-	if !slices.ContainsFunc(l.all, func(kept events.Event) bool { return kept.Fact.Subject() == e.Fact.Subject() }) {
-		l.all = append(l.all, e)
-	}
-	return nil
-}
-
-func (l *letters) All() []events.Event    { return l.all }
-func (l *letters) DropAll([]string) error { return nil }
-
 // pages answers with one line, for tests to compare.
 type pages struct{}
 
