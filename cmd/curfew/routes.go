@@ -139,34 +139,38 @@ func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 		state.Staleness = age.Seconds()
 	}
 	status := http.StatusOK
-	trouble := a.trouble.Load()
-	if state.Ready && trouble != nil {
+	if trouble := a.trouble.Load(); state.Ready && trouble != nil {
 		state.Reason = trouble.String()
 	}
 	if !state.Ready {
-		status = http.StatusServiceUnavailable
-		state.Reason = "no heartbeat has come back through the log yet"
-		if proven {
-			state.Reason = fmt.Sprintf("the last heartbeat that came back through the log is %s old", age.Round(time.Millisecond))
-		}
-		if trouble != nil {
-			state.Reason += ": " + trouble.String()
-		}
-		if err := a.log.Reachable(); err != nil {
-			state.Reason += ": " + err.Error()
-		}
-		if rival := a.rival.Load(); rival != nil {
-			state.Reason += ": another process goes by this replica's name, instance " + *rival
-		}
-		if state.Outbox > 0 {
-			state.Reason += fmt.Sprintf("; logouts wait for the log to take them: %d", state.Outbox)
-		}
+		status, state.Reason = http.StatusServiceUnavailable, a.unready(age, proven, state.Outbox)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	// What is encoded cannot fail; that the client is gone is its own affair.
 	_ = json.NewEncoder(w).Encode(state)
+}
+
+// unready is why this replica lets nobody in.
+func (a *App) unready(age time.Duration, proven bool, outbox int) string {
+	reason := "no heartbeat has come back through the log yet"
+	if proven {
+		reason = fmt.Sprintf("the last heartbeat that came back through the log is %s old", age.Round(time.Millisecond))
+	}
+	if trouble := a.trouble.Load(); trouble != nil {
+		reason += ": " + trouble.String()
+	}
+	if err := a.log.Reachable(); err != nil {
+		reason += ": " + err.Error()
+	}
+	if rival := a.rival.Load(); rival != nil {
+		reason += ": another process goes by this replica's name, instance " + *rival
+	}
+	if outbox > 0 {
+		reason += fmt.Sprintf("; logouts wait for the log to take them: %d", outbox)
+	}
+	return reason
 }
 
 // servers are the public and the admin server.
