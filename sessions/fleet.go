@@ -243,20 +243,26 @@ func (p *peer) remaining(clock Clock) time.Duration {
 	return p.Lease + p.Lease/rate - clock.elapsed(p.received)
 }
 
-// Namesake returns another process of a replica's name that may still be letting
-// people in, and false if there is none. Those whose instances are given are known
-// to be gone. The log keeps one heartbeat of each name: who sends one in the place
-// of such a process's keeps newcomers from ever hearing of it.
+// Namesake returns the other process that has sent the newest heartbeat of a
+// replica's name, if it may still be letting people in, and false otherwise. Those
+// whose instances are given are known to be gone. The log keeps one heartbeat of
+// each name: who sends one in the place of such a process's keeps newcomers from
+// ever hearing of it. Those before the newest need not be looked at, since whoever
+// sent that had waited for them.
 func (f *Fleet) Namesake(replica string, gone []string) (Peer, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for instance, p := range f.peers {
-		left := p.remaining(f.Clock)
-		if p.Replica == replica && !p.Left && left > 0 && !slices.Contains(gone, instance) {
-			return Peer{p.Member, left}, true
+	var newest *peer
+	for _, p := range f.peers {
+		if p.Replica == replica && (newest == nil || p.Heard > newest.Heard) {
+			newest = p
 		}
 	}
-	return Peer{}, false
+	if newest == nil || newest.Left || slices.Contains(gone, newest.Instance) {
+		return Peer{}, false
+	}
+	left := newest.remaining(f.Clock)
+	return Peer{newest.Member, left}, left > 0
 }
 
 // Peer is another replica as it stands now.

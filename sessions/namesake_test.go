@@ -31,5 +31,9 @@ func TestNamesake(t *testing.T) {
 		want("again", "b")
 		p.farewell("b", 4)
 		want("after its farewell", "")
+		p.Hear(Member{Replica: "replica-b", Instance: "b2", Log: *p.log, Heard: 5, Lease: length})
+		want("the next of this name", "b2")
+		p.Hear(Member{Replica: "replica-b", Instance: "b3", Log: *p.log, Heard: 6, Lease: length})
+		want("who has waited for those before", "", "b3")
 	})
 }

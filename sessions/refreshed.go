@@ -59,7 +59,8 @@ func (r *Refresher) post(ctx context.Context, event events.Event) error {
 }
 
 // pointless reports whether an answer need not be kept for another try: the log
-// has forgotten whose it is, or takes nothing so large.
+// has forgotten whose it is, or takes nothing so large. An operator may have it
+// take larger events, and a logout waits for that; an answer will be too old.
 func pointless(err error) bool {
 	return errors.Is(err, errForgotten) || errors.Is(err, events.ErrTooLarge)
 }
@@ -75,6 +76,9 @@ func (r *Refresher) Resume(ctx context.Context) error {
 		err := r.Deliver(ctx, event)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if errors.Is(err, errForgotten) {
+			err = nil
 		}
 		if err == nil || pointless(err) {
 			err = errors.Join(err, r.Outbox.Drop(event.ID))

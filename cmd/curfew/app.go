@@ -59,12 +59,13 @@ type App struct {
 	trouble atomic.Pointer[decision]
 	// met is how far the fleet has heard the log.
 	met atomic.Pointer[events.Mark]
-	// before are the instances that this data folder was in use by: it is by one
-	// at a time, so they are gone.
-	before []string
-	// beaten is where the newest heartbeat of this replica's name is, as far as it
-	// is known; touched by beat alone.
-	beaten events.Position
+	// before are the instances that used this data folder on this machine since it
+	// was booted: it is used by one at a time, so they are gone.
+	before  []string
+	movedIn bool // whether this one is noted there too; touched by beat alone
+	// beaten is where the newest heartbeat of this process is; zero until there is
+	// one. Touched by beat alone.
+	beaten events.Mark
 	// rival is another instance of this replica's name that is waited for; nil if
 	// there is none.
 	rival atomic.Pointer[string]
@@ -86,7 +87,7 @@ func newApp(ctx context.Context, c config, logger *slog.Logger) (*App, error) {
 	a.client = &http.Client{Timeout: 10 * time.Second}
 	a.clients = a.newClients()
 	for _, step := range []func(context.Context) error{
-		a.checkProviders, a.openData, a.openOutbox, a.moveIn, a.openLog, a.wireSessions, a.wireProviders, a.openListeners,
+		a.checkProviders, a.openData, a.openOutbox, a.openLog, a.wireSessions, a.wireProviders, a.openListeners,
 	} {
 		if err := step(ctx); err != nil {
 			return a, err

@@ -55,6 +55,11 @@ func (a *App) beatOnce(ctx context.Context, patience time.Duration) error {
 	if rival, found := a.fleet.Namesake(a.replica, a.before); found {
 		return a.standBack(ctx, rival)
 	}
+	a.rival.Store(nil)
+	if !a.movedIn {
+		a.moveIn()
+		a.movedIn = true
+	}
 	applied := a.registry.Applied()
 	event := events.NewEvent(events.Alive{
 		Replica:  a.replica,
@@ -64,7 +69,7 @@ func (a *App) beatOnce(ctx context.Context, patience time.Duration) error {
 		Lease:    a.config.maxStaleness.Milliseconds(),
 	}, a.replica, timeOfDay())
 	a.lease.Sending(event.ID)
-	position, err := a.log.Append(ctx, event, events.IfLast(a.beaten))
+	position, err := a.log.Append(ctx, event, events.IfLast(a.beaten.In(applied.Log)))
 	if conflict, beaten := errors.AsType[*events.ConflictError](err); beaten && met != nil && met.In(applied.Log) >= conflict.Last {
 		// Whoever sent that one was known when we looked for another of our name.
 		position, err = a.log.Append(ctx, event, events.IfLast(conflict.Last))
@@ -73,8 +78,7 @@ func (a *App) beatOnce(ctx context.Context, patience time.Duration) error {
 		return fmt.Errorf("curfew: heartbeat: that at %d is yet to be applied: %w: %w", conflict.Last, events.ErrUnavailable, err)
 	}
 	if err == nil {
-		a.beaten = position
-		a.rival.Store(nil)
+		a.beaten = events.Mark{Log: applied.Log, At: position}
 	}
 	return err
 }

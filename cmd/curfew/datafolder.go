@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -122,26 +121,50 @@ func replaceFile(path, text string) error {
 	return nil
 }
 
-// maxBefore is how many instances a data folder remembers: those of so many starts
-// of which none has lasted for a lease.
-const maxBefore = 16
+// maxBefore is how many instances a data folder remembers. The last that has sent
+// a heartbeat matters, and it may not have got to that.
+const maxBefore = 4
 
-// moveIn finds out which instances used the data folder before this one, which
-// has locked it by now, and adds itself. A folder that cannot say so has this
-// replica wait for the last one's lease.
-func (a *App) moveIn(context.Context) error {
-	path := filepath.Join(a.config.data, "instances")
-	content, err := os.ReadFile(path)
-	if err == nil {
-		a.before = strings.Fields(string(content))
+// readBefore finds out which instances used the data folder before this one, which
+// has locked it by now. A folder that cannot say so has this replica wait for the
+// lease of the last.
+func (a *App) readBefore() {
+	content, err := os.ReadFile(a.instancesFile())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.logger.Warn("who has used the data folder is not known: this replica waits until the last one's lease is over", "error", err)
 	}
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = replaceFile(path, strings.Join(append([]string{a.instance}, a.before[:min(len(a.before), maxBefore-1)]...), "\n"))
+	boot := bootID()
+	for line := range strings.Lines(string(content)) {
+		if instance, on, _ := strings.Cut(strings.TrimSpace(line), " "); on == boot {
+			a.before = append(a.before, instance)
+		}
 	}
+}
+
+// moveIn notes that this instance uses the data folder: before its first
+// heartbeat, for which the next may else wait.
+func (a *App) moveIn() {
+	boot := bootID()
+	var list []string
+	for _, instance := range append([]string{a.instance}, a.before...) {
+		list = append(list, instance+" "+boot)
+	}
+	if err := replaceFile(a.instancesFile(), strings.Join(list[:min(len(list), maxBefore)], "\n")); err != nil {
+		a.logger.Warn("who uses the data folder is not kept: a start after a crash waits until this lease is over", "error", err)
+	}
+}
+
+func (a *App) instancesFile() string { return filepath.Join(a.config.data, "instances") }
+
+// bootID tells one machine, from one start of it to the next, from all others: a
+// data folder may be a copy, whose original is in use elsewhere. It is empty where
+// the system has none.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		a.logger.Warn("who has used the data folder is not known or not kept: after a start this replica waits until the last one's lease is over", "error", err)
+		return ""
 	}
-	return nil
+	return strings.TrimSpace(string(id))
 }
 
 // warnOfOpen tells an operator what in the data folder others on this machine

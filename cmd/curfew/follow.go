@@ -161,8 +161,9 @@ func (a *App) listen(ctx context.Context) error {
 }
 
 // sweep forgets what can matter no more, once a minute of the log's own time, so
-// that replicas which have come equally far have forgotten the same. A clock of the
-// log's that is ahead of ours may be the wrong one, and forgets nothing more.
+// that replicas which have come equally far have forgotten the same, unless a clock
+// is wrong: one of the log's that is ahead of ours may be, and nothing is forgotten
+// by it.
 func (a *App) sweep(stored time.Time) error {
 	if now := timeOfDay(); now.Before(stored) {
 		stored = now

@@ -35,6 +35,7 @@ func (a *App) outboxConfig() store.Config {
 func (a *App) openOutbox(context.Context) (err error) {
 	c := a.outboxConfig()
 	a.outbox, err = store.OpenOutbox(c)
+	a.readBefore()
 	return a.refused(openingOutbox, c.Path, err)
 }
 

@@ -64,7 +64,7 @@ func (c Config) validate() error {
 }
 
 const (
-	// dialTimeout bounds one try at one server, and at each address of it.
+	// dialTimeout bounds one try at one server.
 	dialTimeout = 2 * time.Second
 	// reconnectWait lies between rounds of tries.
 	reconnectWait = 250 * time.Millisecond

@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,7 +22,6 @@ type Log struct {
 	config   Config
 	embedded *embedded // nil if the server is elsewhere
 	had      bool      // Run's own: whether there has been a session
-	dialer   dialer
 
 	mu      sync.Mutex
 	conn    *nats.Conn // nil until Run
@@ -192,7 +189,6 @@ func (l *Log) connect() (*nats.Conn, error) {
 		nats.ConnectHandler(func(*nats.Conn) { l.connected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { l.connected() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { l.disconnected(err) }),
-		nats.SetCustomDialer(&l.dialer),
 		nats.ErrorHandler(l.asyncError),
 	)...)
 	if err != nil {
@@ -290,7 +286,9 @@ func (l *Log) check(ctx context.Context, conn *nats.Conn, link link) error {
 func (l *Log) failed(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.why = err
+	if l.current == nil {
+		l.why = err
+	}
 }
 
 // Reachable returns nil while there is a stream that has been found fit, or else
@@ -347,30 +345,10 @@ func (l *Log) now() (*session, error) {
 	case l.conn != nil && l.conn.IsConnected():
 		return nil, because("connected, but the stream is yet to be found fit", l.why)
 	case l.conn != nil:
-		return nil, because("not connected", cmp.Or(l.conn.LastError(), l.dialer.why(), l.why))
+		return nil, because("not connected", cmp.Or(l.conn.LastError(), l.why))
 	default:
 		return nil, because("not connected", nil)
 	}
-}
-
-// dialer keeps what the last try to reach a server failed for: nats.go says so to
-// nobody.
-type dialer struct{ failed atomic.Pointer[net.OpError] }
-
-// Dial is called by nats.go, with locks of its own held.
-func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	way := net.Dialer{Timeout: dialTimeout}
-	conn, err := way.DialContext(context.Background(), network, address)
-	failure, _ := errors.AsType[*net.OpError](err)
-	d.failed.Store(failure)
-	return conn, err
-}
-
-func (d *dialer) why() error {
-	if failure := d.failed.Load(); failure != nil {
-		return failure
-	}
-	return nil
 }
 
 // because is ErrUnavailable, with its cause where that is known.

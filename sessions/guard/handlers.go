@@ -59,7 +59,7 @@ func (g *Guard) Forward(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Forbidden is the page that Forward shows to who is not in the group that is
+// Forbidden is the page that Forward shows to those who are not in the group that is
 // asked for, for a proxy that makes an answer of its own of the guard's.
 func (g *Guard) Forbidden(w http.ResponseWriter, r *http.Request) {
 	g.Pages.Problem(w, r, http.StatusForbidden, CodeGroup, "")

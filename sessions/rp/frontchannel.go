@@ -66,13 +66,30 @@ func (p *Party) endFramed(r *http.Request) (sessions.Fence, *fault) {
 	if err != nil {
 		return sessions.Pending, &fault{FrontchannelInvalid, err}
 	}
-	issuer, now := c.Provider.Issuer, p.Now()
-	ids, err := p.Rows.OfSid(issuer, sid)
-	if err != nil {
-		return sessions.Pending, &fault{LogUnavailable, err}
+	issuer := c.Provider.Issuer
+	newest, f := p.newest(issuer, sid)
+	for f == nil {
+		var fence sessions.Fence
+		if fence, f = p.endOf(r, c, sid, newest); f != nil {
+			break
+		}
+		ended := newest
+		if newest, f = p.newest(issuer, sid); f == nil && (ended == 0 || newest <= ended) {
+			p.Logger.InfoContext(r.Context(), "signed out in a frame of the OP's", "issuer", issuer, "sid", printable(sid), "fence", fence.String())
+			return fence, nil
+		}
+		// A replica that was behind knows of another by now, that began after the
+		// same end was asked for elsewhere.
 	}
-	logout := events.LogoutReceived{Issuer: issuer, Sid: sid, JTI: rand.Text(), IssuedAt: now.UTC(), Reason: events.SignedOut}
-	switch newest := p.newest(ids); {
+	return sessions.Pending, f
+}
+
+// endOf ends the sessions of a sid, of which the newest that stands began at a place
+// in the log; zero is none, and then it ends a stranger's.
+func (p *Party) endOf(r *http.Request, c *Client, sid string, newest events.Position) (sessions.Fence, *fault) {
+	now := p.Now()
+	logout := events.LogoutReceived{Issuer: c.Provider.Issuer, Sid: sid, JTI: rand.Text(), IssuedAt: now.UTC(), Reason: events.SignedOut}
+	switch {
 	case newest > 0:
 		// However often the end of these is asked for, before it has been applied
 		// here, it is one logout to the log, and takes one place in the outbox.
@@ -84,19 +101,22 @@ func (p *Party) endFramed(r *http.Request) (sessions.Fence, *fault) {
 	if err != nil {
 		return sessions.Pending, &fault{LogUnavailable, err}
 	}
-	p.Logger.InfoContext(r.Context(), "signed out in a frame of the OP's", "issuer", issuer, "sid", printable(sid), "fence", fence.String())
 	return fence, nil
 }
 
-// newest is where in the log the newest of those sessions began that stand, as far
-// as this replica knows; zero if none does.
-func (p *Party) newest(ids []events.SessionID) (newest events.Position) {
+// newest is where in the log the start of the newest session of a sid is that
+// stands, as far as this replica knows; zero if none does.
+func (p *Party) newest(issuer, sid string) (newest events.Position, f *fault) {
+	ids, err := p.Rows.OfSid(issuer, sid)
+	if err != nil {
+		return 0, &fault{LogUnavailable, err}
+	}
 	for _, id := range ids {
 		if row, verdict := p.Registry.Get(id, p.Now()); verdict == sessions.Alive {
 			newest = max(newest, row.Started)
 		}
 	}
-	return newest
+	return newest, nil
 }
 
 var (
