@@ -262,7 +262,10 @@ func (f *Fleet) Namesake(replica string, gone []string) (Peer, bool) {
 		return Peer{}, false
 	}
 	left := newest.remaining(f.Clock)
-	return Peer{newest.Member, left}, left > 0
+	if left <= 0 {
+		return Peer{}, false
+	}
+	return Peer{newest.Member, left}, true
 }
 
 // Peer is another replica as it stands now.
