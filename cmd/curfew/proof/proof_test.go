@@ -99,7 +99,7 @@ func (h *house) round(t *testing.T) []violation {
 	pause(t.Context(), time.Duration(h.history.lastLoss()-h.history.now()))
 	h.awaitReady(60 * time.Second)
 	last := h.lastLook(t)
-	if err := h.witness.read(t.Context()); err != nil {
+	if err := h.witness.readWell(t.Context()); err != nil {
 		t.Errorf("the stream is not read: %v", err)
 	}
 	return append(judge(h.history, h.witness.log(), h.lease), kept(h.history, last)...)

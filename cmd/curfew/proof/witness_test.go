@@ -85,6 +85,20 @@ func (w *witness) read(ctx context.Context) error {
 	}
 }
 
+// readWell is read when all is well, and has to succeed: an answer of a broker that
+// has just come up may still be lost, and is not sent again.
+func (w *witness) readWell(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for ctx.Err() == nil {
+		if err = w.read(ctx); err == nil {
+			return nil
+		}
+		pause(ctx, time.Second)
+	}
+	return err
+}
+
 func (w *witness) note(message jetstream.Msg, created time.Time) error {
 	meta, err := message.Metadata()
 	if err != nil {
