@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -63,6 +64,9 @@ func (m Mark) In(log LogID) Position {
 	return m.At
 }
 
+// Before reports whether m and other are places in one log, and m is the earlier.
+func (m Mark) Before(other Mark) bool { return m.Log == other.Log && m.At < other.At }
+
 // SessionID is a session's public, time-ordered name (a UUIDv7, RFC 9562
 // section 5.7). It opens nothing by itself and may be logged and shown. The
 // zero value names no session.
@@ -90,6 +94,10 @@ func (id SessionID) String() string { return uuid.UUID(id).String() }
 
 // IsZero reports whether id names no session.
 func (id SessionID) IsZero() bool { return id == SessionID{} }
+
+// Compare is -1, 0 or 1, as of two numbers; of ids that were not made in one
+// millisecond it tells which was the first.
+func (id SessionID) Compare(other SessionID) int { return bytes.Compare(id[:], other[:]) }
 
 // MarshalText makes String the JSON form.
 func (id SessionID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }

@@ -107,6 +107,31 @@ func TestLogoutSubject(t *testing.T) {
 	}
 }
 
+// TestOrder says what comes before what.
+func TestOrder(t *testing.T) {
+	one, two := LogID{1}, LogID{2}
+	for _, tt := range []struct {
+		a, b Mark
+		want bool
+	}{
+		{Mark{one, 1}, Mark{one, 2}, true},
+		{Mark{one, 2}, Mark{one, 2}, false},
+		{Mark{one, 3}, Mark{one, 2}, false},
+		{Mark{two, 1}, Mark{one, 2}, false},
+		{Mark{}, Mark{one, 2}, false},
+	} {
+		if got := tt.a.Before(tt.b); got != tt.want {
+			t.Errorf("%v before %v: %t", tt.a, tt.b, got)
+		}
+	}
+	if end := (Status{ID: one, First: 3, Last: 7}).End(); end != (Mark{one, 7}) {
+		t.Errorf("the log ends at %v", end)
+	}
+	if low, high := (SessionID{1}), (SessionID{2}); low.Compare(high) != -1 || high.Compare(low) != 1 || low.Compare(low) != 0 {
+		t.Error("ids are out of order")
+	}
+}
+
 // TestScope says where each condition is checked.
 func TestScope(t *testing.T) {
 	facts := sampleFacts()

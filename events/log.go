@@ -125,6 +125,9 @@ type Status struct {
 	First, Last Position
 }
 
+// End is where the log ends.
+func (s Status) End() Mark { return Mark{Log: s.ID, At: s.Last} }
+
 // Batch is a run of records as a follower gets them.
 type Batch struct {
 	// Log is the log that the records are from.

@@ -77,10 +77,10 @@ func (r *Refresher) Resume(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if errors.Is(err, errForgotten) {
-			err = nil
-		}
-		if err == nil || pointless(err) {
+		switch {
+		case err == nil, errors.Is(err, errForgotten):
+			err = r.Outbox.Drop(event.ID)
+		case pointless(err):
 			err = errors.Join(err, r.Outbox.Drop(event.ID))
 		}
 		if err != nil {

@@ -89,7 +89,7 @@ func (b *batch) add(changes []sessions.Change) {
 // settle leaves of each thing its last state, in the order of the keys, in
 // which bbolt is several times as fast as out of it.
 func (b *batch) settle() {
-	slices.SortStableFunc(b.rows, func(a, b sessions.Change) int { return compareIDs(a.Session, b.Session) })
+	slices.SortStableFunc(b.rows, func(a, b sessions.Change) int { return a.Session.Compare(b.Session) })
 	rows := b.rows[:0]
 	for _, change := range b.rows {
 		last := len(rows) - 1
@@ -118,8 +118,6 @@ func (b *batch) settle() {
 	}
 	b.members = members
 }
-
-func compareIDs(a, b events.SessionID) int { return bytes.Compare(a[:], b[:]) }
 
 // filled is how full pages are left into which keys come in ascending order, as
 // sessions and tombstones do: nothing will be put between them.

@@ -152,7 +152,7 @@ func loadRows(tx *bbolt.Tx, after events.SessionID, chunk *[]sessions.Change, to
 		if err != nil {
 			return err
 		}
-		switch bytes.Compare(id[:], after[:]) {
+		switch id.Compare(after) {
 		case 0:
 			continue
 		case -1: // never in a sound file; in another it would go on for ever

@@ -16,7 +16,7 @@ import (
 func (s *Store) Sweep(swept sessions.Swept) error {
 	s.commits.Lock()
 	defer s.commits.Unlock()
-	ids := slices.SortedFunc(slices.Values(swept.Sessions), compareIDs)
+	ids := slices.SortedFunc(slices.Values(swept.Sessions), events.SessionID.Compare)
 	return s.with(func(db *bbolt.DB) error {
 		err := db.Update(func(tx *bbolt.Tx) error { return sweep(tx, ids, swept, s.Mark()) })
 		if err != nil {

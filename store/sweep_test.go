@@ -150,7 +150,7 @@ func TestAll(t *testing.T) {
 	p := newPast(t, h.config.Ring, 4, 50)
 	s := h.open()
 	p.fill(s, 10)
-	want := slices.SortedFunc(slices.Values(p.started), compareIDs)
+	want := slices.SortedFunc(slices.Values(p.started), events.SessionID.Compare)
 	for _, limit := range []int{1, 7, 50, 1000} {
 		var got []events.SessionID
 		for after := (events.SessionID{}); ; after = got[len(got)-1] {

@@ -91,7 +91,7 @@ func (api *adminAPI) begin(r *http.Request) (events.Mark, error) {
 		since = r.URL.Query().Get("since")
 	}
 	if since == "" {
-		return events.Mark{Log: status.ID, At: status.Last}, nil
+		return status.End(), nil
 	}
 	position, err := strconv.ParseUint(since, 10, 64)
 	if err != nil {

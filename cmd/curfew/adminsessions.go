@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"iter"
 	"net/http"
 	"net/url"
@@ -145,8 +144,8 @@ func (m match) page(after events.SessionID, limit int) (ids []events.SessionID, 
 		}
 		ids = append(ids, found...)
 	}
-	ids = slices.DeleteFunc(ids, func(id events.SessionID) bool { return bytes.Compare(id[:], after[:]) <= 0 })
-	slices.SortFunc(ids, func(a, b events.SessionID) int { return bytes.Compare(a[:], b[:]) })
+	ids = slices.DeleteFunc(ids, func(id events.SessionID) bool { return id.Compare(after) <= 0 })
+	slices.SortFunc(ids, events.SessionID.Compare)
 	return ids, false, nil
 }
 

@@ -105,8 +105,5 @@ func isConfiguration(err error) bool {
 	_, config := errors.AsType[*configError](err)
 	recovered, decided := errors.AsType[*recoveryError](err)
 	_, issuer := errors.AsType[*rp.IssuerError](err)
-	_, settings := errors.AsType[*natslog.SettingsError](err)
-	_, taken := errors.AsType[*natslog.TakenError](err)
-	_, version := errors.AsType[*natslog.VersionError](err)
-	return config || decided && recovered.remedy == refuseSet || issuer || settings || taken || version
+	return config || decided && recovered.remedy == refuseSet || issuer || settingOf(err) != ""
 }

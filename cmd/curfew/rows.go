@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"slices"
 	"sync"
 
@@ -92,7 +91,7 @@ func (r *rows) Named(t sessions.Tombstone) ([]events.SessionID, error) {
 		bySub, err = r.BySub(t.Sub)
 	}
 	ids := slices.Concat(bySid, bySub)
-	slices.SortFunc(ids, func(a, b events.SessionID) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(ids, events.SessionID.Compare)
 	return slices.Compact(ids), err
 }
 

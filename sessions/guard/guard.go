@@ -217,8 +217,7 @@ func (g *Guard) open(ctx context.Context, value string) answer {
 // behind reports whether a session that is unknown may yet come: its start is
 // further on in the log than this replica is.
 func (g *Guard) behind(mark events.Mark) bool {
-	applied := g.Registry.Applied()
-	return mark.Log == applied.Log && mark.At > applied.At
+	return g.Registry.Applied().Before(mark)
 }
 
 // await waits until this replica has come to mark, and gives up when too many
@@ -241,8 +240,8 @@ func (g *Guard) await(ctx context.Context, mark events.Mark) bool {
 func (g *Guard) beyond(ctx context.Context, mark events.Mark) bool {
 	ctx, cancel := context.WithTimeout(ctx, maxAsk)
 	defer cancel()
-	end, err := g.Log.Status(ctx)
-	return err == nil && end.ID == mark.Log && end.Last < mark.At
+	status, err := g.Log.Status(ctx)
+	return err == nil && status.End().Before(mark)
 }
 
 func reasonOf(verdict sessions.Verdict) string {

@@ -67,21 +67,27 @@ func (p *Party) endFramed(r *http.Request) (sessions.Fence, *fault) {
 		return sessions.Pending, &fault{FrontchannelInvalid, err}
 	}
 	issuer := c.Provider.Issuer
-	newest, f := p.newest(issuer, sid)
-	for f == nil {
-		var fence sessions.Fence
-		if fence, f = p.endOf(r, c, sid, newest); f != nil {
+	var fence sessions.Fence
+	for ended := events.Position(0); ; {
+		newest, f := p.newest(issuer, sid)
+		if f != nil {
+			return sessions.Pending, f
+		}
+		// A replica that was behind may know of another by now, that began after the
+		// same end was asked for elsewhere.
+		if ended > 0 && newest <= ended {
 			break
 		}
-		ended := newest
-		if newest, f = p.newest(issuer, sid); f == nil && (ended == 0 || newest <= ended) {
-			p.Logger.InfoContext(r.Context(), "signed out in a frame of the OP's", "issuer", issuer, "sid", printable(sid), "fence", fence.String())
-			return fence, nil
+		if fence, f = p.endOf(r, c, sid, newest); f != nil {
+			return sessions.Pending, f
 		}
-		// A replica that was behind knows of another by now, that began after the
-		// same end was asked for elsewhere.
+		if newest == 0 {
+			break
+		}
+		ended = newest
 	}
-	return sessions.Pending, f
+	p.Logger.InfoContext(r.Context(), "signed out in a frame of the OP's", "issuer", issuer, "sid", printable(sid), "fence", fence.String())
+	return fence, nil
 }
 
 // endOf ends the sessions of a sid, of which the newest that stands began at a place

@@ -28,6 +28,13 @@ func (l *letters) Put(e events.Event) error {
 func (l *letters) All() []events.Event    { return l.all }
 func (l *letters) DropAll([]string) error { return nil }
 
+// keeping gives a replica a backlog, and returns what is kept in it.
+func (w *world) keeping(r *replica) *letters {
+	kept := &letters{}
+	r.Logouts.Backlog = sessions.NewBacklog(w.log, r.Registry, kept)
+	return kept
+}
+
 func framed(query ...string) string {
 	values := url.Values{}
 	for i := 0; i < len(query); i += 2 {
@@ -148,8 +155,7 @@ func TestStrangersSids(t *testing.T) {
 func TestFramedLogoutsOfOneSidAreOne(t *testing.T) {
 	for _, down := range []bool{false, true} {
 		inWorld(t, func(t *testing.T, w *world) {
-			kept := &letters{}
-			w.b.Logouts.Backlog = sessions.NewBacklog(w.log, w.b.Registry, kept)
+			kept := w.keeping(w.b)
 			b := newBrowser()
 			w.signIn(b, w.a)
 			synctest.Wait()
@@ -198,8 +204,7 @@ func TestFrontchannelLogoutWhereALogLags(t *testing.T) {
 		}
 	})
 	inWorld(t, func(t *testing.T, w *world) {
-		kept := &letters{}
-		w.b.Logouts.Backlog = sessions.NewBacklog(w.log, w.b.Registry, kept)
+		kept := w.keeping(w.b)
 		b := newBrowser()
 		w.signIn(b, w.a)
 		synctest.Wait()

@@ -155,7 +155,7 @@ func (p *Party) position(ctx context.Context) (events.Mark, error) {
 	if err != nil {
 		return events.Mark{}, err
 	}
-	return events.Mark{Log: status.ID, At: status.Last}, nil
+	return status.End(), nil
 }
 
 // authorizationURL is an authentication request (OpenID Connect Core 1.0

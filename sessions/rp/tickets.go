@@ -90,15 +90,12 @@ func (p *Party) known(r *http.Request) ([]ticket, *fault) {
 // session is lost.
 func (p *Party) beyond(ctx context.Context, mark events.Mark) bool {
 	end, err := p.position(ctx)
-	return err == nil && end.Log == mark.Log && end.At < mark.At
+	return err == nil && end.Before(mark)
 }
 
 // isAhead reports whether this replica may still come to mark: one in another
 // log is never reached, except from no log at all.
 func (p *Party) isAhead(mark events.Mark) bool {
 	applied := p.Registry.Applied()
-	if applied.Log != mark.Log {
-		return applied.Log == events.LogID{}
-	}
-	return applied.At < mark.At
+	return applied.Before(mark) || applied.Log == events.LogID{} && mark.Log != applied.Log
 }

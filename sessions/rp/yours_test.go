@@ -175,7 +175,7 @@ func TestYourSessionsAtAReplicaBehind(t *testing.T) {
 func TestYourSessionsWhereTheLogGoesAway(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		ada, _, _, _ := w.signedInThrice(t)
-		w.a.Logouts.Backlog = sessions.NewBacklog(w.log, w.a.Registry, &letters{})
+		w.keeping(w.a)
 		w.log.Fail = func(events.Event) memlog.Fault { return memlog.Unavailable }
 		began := time.Now()
 		ada[0].submit(w.a, "others=1").want(t, http.StatusServiceUnavailable, "problem log_unavailable")
