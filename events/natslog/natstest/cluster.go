@@ -63,7 +63,7 @@ func Start(t testing.TB, n int, configure ...func(*server.Options)) *Cluster {
 	for i := range c.nodes {
 		c.start(i)
 	}
-	c.AwaitReady()
+	c.awaitFormed()
 	return c
 }
 
@@ -162,7 +162,7 @@ func (c *Cluster) Wipe() {
 		}
 		c.start(i)
 	}
-	c.AwaitReady()
+	c.awaitFormed()
 }
 
 // Cut keeps everything from passing between two nodes, either way, until Heal.
@@ -228,14 +228,38 @@ func (c *Cluster) Ready() error {
 	return nil
 }
 
+// formed is Ready for a new cluster, whose leader must know all nodes as well: one
+// that it has never known has no place in a stream when it is away.
+func (c *Cluster) formed() error {
+	if err := c.Ready(); err != nil || len(c.nodes) == 1 {
+		return err
+	}
+	for i := range c.nodes {
+		if s := c.running(i); s != nil && len(s.JetStreamClusterPeers()) == len(c.nodes) {
+			return nil
+		}
+	}
+	return errUnknown
+}
+
+var errUnknown = errors.New("natstest: the cluster's leader does not know all nodes")
+
 // AwaitReady waits for Ready.
-func (c *Cluster) AwaitReady() {
+func (c *Cluster) AwaitReady() { c.await(c.Ready) }
+
+func (c *Cluster) awaitFormed() { c.await(c.formed) }
+
+func (c *Cluster) await(state func() error) {
 	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for c.Ready() != nil {
+	for {
+		err := state()
+		if err == nil {
+			return
+		}
 		if time.Now().After(deadline) {
-			c.t.Errorf("%v after %s", errNotReady, patience)
+			c.t.Errorf("%v after %s", err, patience)
 			return
 		}
 		<-tick.C
